@@ -1,0 +1,39 @@
+"""What every composer returns: a question, its answer, and the answer's one-word form where it has one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    question: str
+    answer: str
+    word: str = ""
+    # A second sentence that an answer may add when nothing asks for brevity.
+    more: str = ""
+
+
+Composer = Callable[[Random], Exchange]
+Weighted = tuple[tuple[Composer, float], ...]
+
+
+def compose_from(table: Weighted, rng: Random) -> Exchange:
+    composers, weights = zip(*table, strict=True)
+    composer: Composer = rng.choices(composers, weights)[0]
+    return composer(rng)
+
+
+def a(noun: str) -> str:
+    """The noun with its indefinite article: "a river", "an owl"."""
+    return f"{'an' if noun[0].lower() in 'aeio' else 'a'} {noun}"
+
+
+def sentence(text: str) -> str:
+    """The text with a capital letter in front; the rest stays as it is ("gRPC" keeps its case inside)."""
+    return text if text.startswith(("gRPC", "vLLM")) else text[:1].upper() + text[1:]
+
+
+def joined(items: list[str]) -> str:
+    """Items as a person lists them: "a cat, a dog and a cow"."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
