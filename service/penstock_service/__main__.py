@@ -1,0 +1,73 @@
+"""`penstock-serve`: settings, service, wait for a signal, drain."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+
+import structlog
+import uvloop
+
+from penstock_service.call_log import configure_log
+from penstock_service.configuration import EXIT_CONFIGURATION, ConfigurationError, exit_if_wrong
+from penstock_service.engine.loading import check_engine_arguments
+from penstock_service.server import PortTaken
+from penstock_service.service import EngineDied, running_service
+from penstock_service.settings import Settings, settings_from
+
+log = structlog.get_logger()
+
+EXIT_FAILURE = 1
+
+
+def main() -> None:
+    """Serve until SIGTERM or SIGINT. Exit status: 0 after a drain, 1 when the engine failed, 2 for wrong settings."""
+    with exit_if_wrong("penstock-serve"):
+        settings = settings_from(sys.argv[1:])
+        if settings.check_config:
+            check_engine_arguments(settings)
+            sys.stdout.write(settings.model_dump_json(indent=2) + "\n")
+            return
+    configure_log(settings.log_level)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        sys.exit(runner.run(_serve(settings)))
+
+
+async def _serve(settings: Settings) -> int:
+    try:
+        async with running_service(settings) as service:
+            stop = asyncio.create_task(_signal())
+            failure = asyncio.create_task(service.failure())
+            done, _ = await asyncio.wait([stop, failure], return_when=asyncio.FIRST_COMPLETED)
+            for task in (stop, failure):
+                task.cancel()
+            if failure in done:
+                await failure
+    except (ConfigurationError, PortTaken) as error:
+        sys.stderr.write(f"penstock-serve: {error}\n")
+        return EXIT_CONFIGURATION
+    except EngineDied as error:
+        log.error("stopped", error=str(error))
+        return EXIT_FAILURE
+    log.info("stopped")
+    return 0
+
+
+async def _signal() -> None:
+    """Return at the first SIGTERM or SIGINT; the second ends the process at once, as without a handler."""
+    received = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def first(number: signal.Signals) -> None:
+        log.info("signal", name=number.name)
+        received.set()
+        loop.remove_signal_handler(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, first, number)
+    with contextlib.suppress(asyncio.CancelledError):
+        await received.wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""The service's JSON log on stderr: one line a call, and never a word of a prompt or an answer."""
+
+import logging
+import sys
+import time
+
+import structlog
+from opentelemetry.trace import Span, format_trace_id
+from penstock.v1.generation_pb2 import Timings
+
+from penstock_service.call import Call
+
+log = structlog.get_logger()
+
+
+def configure_log(level: str) -> None:
+    """Write JSON lines to stderr; stdout stays free."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def log_call(call: Call, span: Span) -> None:
+    """Write the line of a call that has ended. What is not known is left out."""
+    fields = {
+        "id": call.id,
+        "method": call.method,
+        "code": call.code.name,
+        "reason": call.reason,
+        "duration_ms": round(1000 * (time.monotonic() - call.received), 3),
+        "deadline_ms": call.deadline_seconds and round(1000 * call.deadline_seconds),
+        "model": call.model,
+        "request_id": call.request_id,
+        "finish": ",".join(call.finish_reasons),
+        "trace_id": _trace_id(span),
+        **_counts(call),
+    }
+    log.info("call", **{name: value for name, value in fields.items() if value not in (None, "")})
+
+
+def _trace_id(span: Span) -> str:
+    context = span.get_span_context()
+    return format_trace_id(context.trace_id) if context.is_valid else ""
+
+
+def _counts(call: Call) -> dict[str, float | None]:
+    if call.usage is None:
+        return {}
+    timings = call.timings or Timings()
+    return {
+        "prompt_tokens": call.usage.prompt_tokens,
+        "completion_tokens": call.usage.completion_tokens,
+        "queue_ms": round(timings.queue_time_ms, 3) if timings.HasField("queue_time_ms") else None,
+        "ttft_ms": round(timings.time_to_first_token_ms, 3) if timings.HasField("time_to_first_token_ms") else None,
+    }

@@ -1,0 +1,159 @@
+"""The simulated engine: deterministic tokens at the pace of a timing model, for integration and load tests.
+
+It batches continuously like a real engine: at each step every running sequence gains a token, waiting ones join as soon
+as a place and their share of the cache are free, and reading a prompt lengthens the step that takes it on.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncGenerator
+
+from penstock.v1.generation_pb2 import GenerateChunk, Usage
+from penstock.v1.models_pb2 import Model
+
+from penstock_service import __version__
+from penstock_service.engine.base import Generation
+from penstock_service.engine.chunks import ChunkSequence, measured
+from penstock_service.engine.simulated_text import BYTES_PER_TOKEN, VOCABULARY_SIZE, SimulatedSequence
+from penstock_service.errors import Unavailable
+from penstock_service.limits import ModelLimits, check_prompt_length
+from penstock_service.settings import Settings, SimulatedSettings
+
+
+class SimulatedEngine:
+    """An Engine whose tokens are pure functions of the request. `load` makes one."""
+
+    def __init__(self, model: Model, timing: SimulatedSettings) -> None:
+        self.model = model
+        self._limits = ModelLimits.of(model)
+        self._timing = timing
+        self._waiting: deque[_Run] = deque()
+        self._batch: list[_Run] = []
+        self._wake = asyncio.Event()
+        self._dead = asyncio.Event()
+        self._steps = asyncio.create_task(self._step_for_ever(), name="simulated-engine")
+
+    @classmethod
+    async def load(cls, settings: Settings) -> "SimulatedEngine":
+        """Take as long as the settings say, then return the engine."""
+        timing = settings.simulated
+        await asyncio.sleep(timing.load_seconds)
+        model = Model(
+            name=settings.model_name,
+            context_length=timing.context_length,
+            vocabulary_size=VOCABULARY_SIZE,
+            max_concurrent_sequences=timing.max_concurrent_sequences,
+            chat=True,
+            engine="simulated",
+            engine_version=__version__,
+            max_prompt_bytes=timing.context_length * BYTES_PER_TOKEN,
+        )
+        model.load_time.GetCurrentTime()
+        return cls(model, timing)
+
+    @property
+    def running(self) -> int:
+        """Generations inside the engine, waiting ones included."""
+        return len(self._waiting) + len(self._batch)
+
+    async def generate(self, generation: Generation) -> AsyncGenerator[GenerateChunk, None]:
+        """See Engine.generate."""
+        sequence = SimulatedSequence(generation.request, self._timing.context_length)
+        field = generation.request.WhichOneof("input") or "input"
+        check_prompt_length(sequence.prompt_tokens, field, self._limits)
+        run = _Run(sequence)
+        self._join(run)
+        try:
+            async for chunk in self._chunks(run, generation):
+                yield chunk
+        finally:
+            self._leave(run)
+
+    async def died(self) -> None:
+        """Return when the engine was killed."""
+        await self._dead.wait()
+
+    def kill(self) -> None:
+        """Die as an engine process does: every generation fails, and no other starts."""
+        self._dead.set()
+        for run in (*self._waiting, *self._batch):
+            run.news.set()
+
+    async def close(self) -> None:
+        """Stop stepping."""
+        self.kill()
+        self._steps.cancel()
+        await asyncio.wait([self._steps])
+
+    async def _chunks(self, run: "_Run", generation: Generation) -> AsyncGenerator[GenerateChunk, None]:
+        sequence = run.sequence
+        chunks = ChunkSequence(generation, self.model.name)
+        while sequence.finish is None:
+            await run.news.wait()
+            run.news.clear()
+            if self._dead.is_set():
+                raise Unavailable("ENGINE_DEAD")
+            if generation.streamed and sequence.finish is None:
+                yield chunks.next(*sequence.take())
+        usage = Usage(prompt_tokens=sequence.prompt_tokens, completion_tokens=sequence.tokens)
+        queued = run.started - run.joined
+        timings = measured(generation.received, run.first, run.last, sequence.tokens, queued)
+        yield chunks.last(*sequence.take(), sequence.finish, usage, timings)
+
+    def _join(self, run: "_Run") -> None:
+        if self._dead.is_set():
+            raise Unavailable("ENGINE_DEAD")
+        self._waiting.append(run)
+        self._wake.set()
+
+    def _leave(self, run: "_Run") -> None:
+        if run in self._batch:
+            self._batch.remove(run)
+        elif run in self._waiting:
+            self._waiting.remove(run)
+
+    async def _step_for_ever(self) -> None:
+        while True:
+            if not self.running:
+                self._wake.clear()
+                await self._wake.wait()
+            prefill = self._take_on()
+            step = self._timing.step_time_ms / 1000 + prefill / self._timing.prefill_tokens_per_second
+            await asyncio.sleep(step)
+            for run in tuple(self._batch):
+                run.advance()
+                if run.sequence.finish:
+                    self._batch.remove(run)
+
+    def _take_on(self) -> int:
+        """Move waiting sequences into the batch while they fit; return how many prompt tokens they bring."""
+        prefill = 0
+        held = sum(run.cache_tokens for run in self._batch)
+        while self._waiting and len(self._batch) < self._timing.max_concurrent_sequences:
+            run = self._waiting[0]
+            if self._batch and held + run.cache_tokens > self._timing.kv_cache_tokens:
+                break
+            run.started = time.monotonic()
+            self._batch.append(self._waiting.popleft())
+            held += run.cache_tokens
+            prefill += run.sequence.prompt_tokens
+        return prefill
+
+
+class _Run:
+    """A sequence on its way through the engine, with its moments on time.monotonic()."""
+
+    def __init__(self, sequence: SimulatedSequence) -> None:
+        self.sequence = sequence
+        self.cache_tokens = sequence.prompt_tokens + sequence.max_tokens
+        self.news = asyncio.Event()
+        self.joined = self.started = time.monotonic()
+        self.first: float | None = None
+        self.last: float | None = None
+
+    def advance(self) -> None:
+        self.sequence.advance()
+        self.last = time.monotonic()
+        self.first = self.first or self.last
+        self.news.set()

@@ -1,0 +1,58 @@
+"""What vLLM is started with: its own arguments, verbatim, after ours; and the environment it reads at import."""
+
+from __future__ import annotations
+
+import os
+from importlib.resources import files
+from typing import TYPE_CHECKING, NoReturn
+
+from penstock_service.configuration import ConfigurationError
+from penstock_service.settings import BUILTIN, Settings
+
+if TYPE_CHECKING:
+    from vllm.engine.arg_utils import AsyncEngineArgs
+
+# Set before vLLM is imported, for it reads most of them then. What the operator set is left alone.
+_ENVIRONMENT = {
+    # Our gRPC servers run already, and a forked child of a process with gRPC threads can hang.
+    "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+    # vLLM writes to stdout by default; ours stays free.
+    "VLLM_LOGGING_STREAM": "ext://sys.stderr",
+    # A service does not report on itself to others unless its operator asks it to.
+    "VLLM_NO_USAGE_STATS": "1",
+}
+_BUILTIN_ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    # GiB. vLLM's own default on the CPU takes half of the machine's memory.
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+}
+# Compiling takes longer than the small model's first thousand answers; operators can say otherwise after `--`.
+_BUILTIN_ARGUMENTS = ["--max-model-len", "1024", "--enforce-eager"]
+
+
+def prepare_environment(settings: Settings) -> None:
+    """Give the environment variables that vLLM reads our defaults. Call it before vLLM is imported."""
+    for name, value in {**_ENVIRONMENT, **(_BUILTIN_ENVIRONMENT if settings.model == BUILTIN else {})}.items():
+        os.environ.setdefault(name, value)
+
+
+def command_line(settings: Settings) -> list[str]:
+    """vLLM's command line: our model and its defaults, then the operator's own words, which are stronger."""
+    builtin = settings.model == BUILTIN
+    model = str(files("penstock_service") / "builtin") if builtin else settings.model
+    ours = ["--model", model, "--served-model-name", settings.model_name, *(_BUILTIN_ARGUMENTS if builtin else [])]
+    return [*ours, *settings.engine_args]
+
+
+def parse(words: list[str]) -> AsyncEngineArgs:
+    """vLLM's own parser over `words`. Raises ConfigurationError with its sentence."""
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+    class Parser(FlexibleArgumentParser):  # type: ignore[misc]
+        def error(self, message: str) -> NoReturn:
+            raise ConfigurationError(f"arguments after `--`: {message}")
+
+    parser = AsyncEngineArgs.add_cli_args(Parser(prog="vllm", add_help=False))
+    arguments: AsyncEngineArgs = AsyncEngineArgs.from_cli_args(parser.parse_args(words))
+    return arguments

@@ -1,0 +1,135 @@
+"""What can go wrong with a call, by who must act; each error knows its gRPC status and its google.rpc details.
+
+    ServiceError
+    ├── InvalidRequest       INVALID_ARGUMENT    the caller mends the request
+    ├── ModelNotFound        NOT_FOUND           the caller asks for another model
+    ├── FeatureOff           FAILED_PRECONDITION the operator would have to serve another model
+    ├── Unavailable          UNAVAILABLE         another replica, or the same one later
+    └── InternalError        INTERNAL            we read the log
+
+They are raised anywhere and become a status in one place: `answer.py`.
+"""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Literal, NamedTuple
+
+import grpc
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+
+ERROR_DOMAIN = "penstock"
+
+UnavailableReason = Literal["LOADING", "DRAINING", "ENGINE_DEAD"]
+
+
+class Violation(NamedTuple):
+    """One wrong field: its path in the request, and a sentence with the limit and the value."""
+
+    field: str
+    description: str
+
+
+class ServiceError(Exception):
+    """An expected failure of a call. Its text goes to the caller."""
+
+    code: grpc.StatusCode
+    reason: str
+
+    def details(self) -> Iterable[Message]:
+        """The google.rpc messages beside ErrorInfo."""
+        return ()
+
+    def status(self) -> status_pb2.Status:
+        """The google.rpc.Status that tells the caller."""
+        status = status_pb2.Status(code=self.code.value[0], message=str(self))
+        info = error_details_pb2.ErrorInfo(reason=self.reason, domain=ERROR_DOMAIN)
+        for detail in (info, *self.details()):
+            status.details.add().Pack(detail)
+        return status
+
+
+class InvalidRequest(ServiceError):
+    """The request has wrong fields: every one of them is in `violations`."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+
+    # Keeps grpc-status-details-bin well under the 8 KiB of metadata that peers accept by default.
+    MOST_VIOLATIONS = 16
+
+    def __init__(
+        self, violations: Iterable[Violation], reason: Literal["INVALID_FIELD", "CONTEXT_LENGTH"] = "INVALID_FIELD"
+    ) -> None:
+        self.violations = tuple(violations)
+        self.reason = reason
+        shown = self.violations[: self.MOST_VIOLATIONS]
+        more = len(self.violations) - len(shown)
+        super().__init__(
+            "; ".join(f"{v.field}: {v.description}" for v in shown) + (f"; and {more} more" if more else "")
+        )
+
+    def details(self) -> Iterable[Message]:
+        yield error_details_pb2.BadRequest(
+            field_violations=[
+                error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description)
+                for v in self.violations[: self.MOST_VIOLATIONS]
+            ]
+        )
+
+
+class ModelNotFound(ServiceError):
+    """No loaded model has the name."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "MODEL_NOT_FOUND"
+
+    def __init__(self, name: str, served: Iterable[str]) -> None:
+        shown = name if len(name) <= 64 else f"{name[:61]}..."
+        super().__init__(f"model: there is no model {shown!r} here; this server has {', '.join(map(repr, served))}")
+
+
+class FeatureOff(ServiceError):
+    """The served model cannot do what the request asks for."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "FEATURE_OFF"
+
+
+_UNAVAILABLE_TEXTS: dict[UnavailableReason, str] = {
+    "LOADING": "the model is still loading",
+    "DRAINING": "this server is stopping",
+    "ENGINE_DEAD": "the engine has stopped",
+}
+
+# When to ask again: a model loads in tens of seconds; a stopping replica is out of the balancer's list, ask another.
+_RETRY_AFTER: dict[UnavailableReason, timedelta] = {
+    "LOADING": timedelta(seconds=5),
+    "DRAINING": timedelta(0),
+    "ENGINE_DEAD": timedelta(seconds=1),
+}
+
+
+class Unavailable(ServiceError):
+    """This server cannot serve the call now; nothing is wrong with the call."""
+
+    code = grpc.StatusCode.UNAVAILABLE
+
+    def __init__(self, reason: UnavailableReason) -> None:
+        self.reason = reason
+        self.retry_after = _RETRY_AFTER[reason]
+        super().__init__(f"{_UNAVAILABLE_TEXTS[reason]}; another replica may serve the call")
+
+    def details(self) -> Iterable[Message]:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromTimedelta(self.retry_after)
+        yield retry
+
+
+class InternalError(ServiceError):
+    """Our own fault. The caller learns the call's id; the cause is in the log."""
+
+    code = grpc.StatusCode.INTERNAL
+    reason = "INTERNAL"
+
+    def __init__(self, call_id: str) -> None:
+        super().__init__(f"internal error; the server's log tells more under call {call_id}")

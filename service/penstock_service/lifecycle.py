@@ -1,0 +1,88 @@
+r"""Where the service stands between start and stop, and which calls run.
+
+    LOADING -> SERVING -> DRAINING
+                  \-----> FAILED
+
+Only SERVING admits calls. Draining waits for the admitted ones, then ends them: server.stop() alone would cancel what
+still runs, and its callers would see CANCELLED instead of UNAVAILABLE.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+
+from penstock_service.engine.base import Engine
+from penstock_service.errors import Unavailable, UnavailableReason
+
+
+class Stage(Enum):
+    """A stage of the service's life; its value is why a call is refused in it."""
+
+    LOADING = "LOADING"
+    SERVING = None
+    DRAINING = "DRAINING"
+    FAILED = "ENGINE_DEAD"
+
+
+class Lifecycle:
+    """The stage, the engine once there is one, and the tasks of the admitted calls."""
+
+    def __init__(self) -> None:
+        self.stage = Stage.LOADING
+        self._engine: Engine | None = None
+        self._calls: set[asyncio.Task[object]] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._ending = False
+
+    @property
+    def running(self) -> int:
+        """How many admitted calls run."""
+        return len(self._calls)
+
+    def loaded(self, engine: Engine) -> None:
+        """Begin to serve, unless a stop came first."""
+        self._engine = engine
+        if self.stage is Stage.LOADING:
+            self.stage = Stage.SERVING
+
+    def failed(self) -> None:
+        """Refuse all further calls: the engine is dead."""
+        self.stage = Stage.FAILED
+
+    @contextmanager
+    def call(self) -> Iterator[Engine]:
+        """Admit the current task's call and lend it the engine. Raises Unavailable with the stage's reason."""
+        if self.stage is not Stage.SERVING or self._engine is None:
+            raise Unavailable(self._refusal())
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - handlers are coroutines, which run in tasks
+        self._calls.add(task)
+        self._idle.clear()
+        try:
+            yield self._engine
+        except asyncio.CancelledError:
+            if not self._ending:
+                raise
+            raise Unavailable("DRAINING") from None
+        finally:
+            self._calls.discard(task)
+            if not self._calls:
+                self._idle.set()
+
+    async def drain(self, seconds: float) -> None:
+        """Refuse new calls, let the admitted ones run for up to `seconds`, then end them with UNAVAILABLE."""
+        if self.stage is not Stage.FAILED:
+            self.stage = Stage.DRAINING
+        try:
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            self._ending = True
+            for task in self._calls:
+                task.cancel()
+            await self._idle.wait()
+
+    def _refusal(self) -> UnavailableReason:
+        return "LOADING" if self.stage.value is None else self.stage.value

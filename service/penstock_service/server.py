@@ -1,0 +1,73 @@
+"""Builds the two gRPC servers: the service itself, and health alone on a plain port of its own."""
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from penstock.v1 import generation_pb2, generation_pb2_grpc, models_pb2, models_pb2_grpc
+
+from penstock_service.generation import GenerationServicer
+from penstock_service.health import Health
+from penstock_service.lifecycle import Lifecycle
+from penstock_service.models import ModelsServicer
+from penstock_service.settings import Settings
+from penstock_service.telemetry import Telemetry
+
+_SERVICES = (
+    generation_pb2.DESCRIPTOR.services_by_name["Generation"].full_name,
+    models_pb2.DESCRIPTOR.services_by_name["Models"].full_name,
+    health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
+    reflection.SERVICE_NAME,
+)
+
+
+class PortTaken(OSError):
+    """A port of the settings cannot be opened."""
+
+
+def channel_options(settings: Settings) -> list[tuple[str, int]]:
+    """The limits of a connection. The client's options are their counterpart (penstock/channel.py)."""
+    return [
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_send_message_length", settings.max_message_bytes),
+        ("grpc.max_concurrent_streams", settings.max_concurrent_streams),
+        # Soft limit; gRPC refuses a call at 1.25 times it. Well above what traces, keys and routing need.
+        ("grpc.max_metadata_size", 8 << 10),
+        # A silent prefill sends nothing for long: clients may ping every 10 s (ours do every 20 s). gRPC's default of
+        # 300 s would answer them with GOAWAY. The name has no `recv` in it; that spelling is silently ignored.
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.max_connection_age_ms", round(1000 * settings.max_connection_age_seconds)),
+        ("grpc.max_connection_age_grace_ms", round(1000 * settings.max_connection_age_grace_seconds)),
+        # Two servers must not share a port by accident.
+        ("grpc.so_reuseport", 0),
+    ]
+
+
+def service_server(
+    settings: Settings, lifecycle: Lifecycle, health: Health, telemetry: Telemetry
+) -> tuple[grpc.aio.Server, int]:
+    """The server with the whole contract, its port opened but not started; and that port. Raises PortTaken."""
+    server = grpc.aio.server(options=channel_options(settings))
+    generation_pb2_grpc.add_GenerationServicer_to_server(GenerationServicer(lifecycle, telemetry), server)
+    models_pb2_grpc.add_ModelsServicer_to_server(ModelsServicer(lifecycle, telemetry), server)
+    health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
+    if settings.reflection:
+        reflection.enable_server_reflection(_SERVICES, server)
+    return server, _open(server, "grpc_port", settings.host, settings.grpc_port)
+
+
+def health_server(settings: Settings, health: Health) -> tuple[grpc.aio.Server, int]:
+    """The server that kubelet probes: no TLS, no authentication, health alone. Raises PortTaken."""
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
+    return server, _open(server, "health_port", settings.host, settings.health_port)
+
+
+def _open(server: grpc.aio.Server, setting: str, host: str, port: int) -> int:
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        return server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise PortTaken(f"{setting}: cannot open {address}") from error

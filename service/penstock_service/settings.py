@@ -1,0 +1,107 @@
+"""The settings of `penstock-serve`: one validated, frozen object.
+
+Each field can be given, strongest first, as a flag (`--grpc-port`), as an environment variable (`PENSTOCK_GRPC_PORT`)
+and in the TOML file that `--config` or `PENSTOCK_CONFIG` names. What follows `--` on the command line goes to vLLM.
+"""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_settings import CliImplicitFlag, CliSuppress, NoDecode, SettingsConfigDict
+
+from penstock_service.configuration import Configuration, load
+
+BUILTIN = "builtin"
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
+
+
+class SimulatedSettings(BaseModel):
+    """The timing model of `--engine simulated`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    step_time_ms: float = Field(2.5, gt=0, le=60_000)
+    "Time of one engine step, in which each running sequence gains a token."
+    prefill_tokens_per_second: float = Field(50_000, gt=0, allow_inf_nan=False)
+    "How fast prompts are read; reading a prompt lengthens the step that does it."
+    max_concurrent_sequences: int = Field(256, ge=1, le=65_536)
+    "Sequences in one step; more wait."
+    context_length: int = Field(4096, ge=2, le=1 << 24)
+    "The most tokens that prompt and output have together."
+    kv_cache_tokens: int = Field(262_144, ge=1)
+    "Room for the tokens of all running sequences, prompt and longest output; a sequence waits until its own fit."
+    load_seconds: float = Field(0, ge=0, le=3600)
+    "How long loading takes."
+
+
+class Settings(Configuration):
+    """Serve text generation over gRPC. What follows `--` goes to vLLM verbatim."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PENSTOCK_", cli_prog_name="penstock-serve", use_attribute_docstrings=True
+    )
+
+    config: Path | None = None
+    "A TOML file with any of these settings, names with underscores."
+    engine: Literal["vllm", "simulated"] = "vllm"
+    "What generates: vLLM, or a deterministic simulation for integration and load tests."
+    model: str = Field(BUILTIN, min_length=1, max_length=1024)
+    "`builtin` (a small model that comes along), a directory, or a name that vLLM resolves."
+    served_model_name: str | None = Field(None, min_length=1, max_length=512)
+    "The model's name in requests and replies. Default: --model, of a directory the last part."
+    host: str = Field("127.0.0.1", min_length=1)
+    "Address on which every port is opened. There is no authentication: beyond loopback, the network must protect it."
+    grpc_port: Port = 50051
+    "Port of the service itself; 0 takes a free one."
+    health_port: Port = 50052
+    "Port of grpc.health.v1 alone, for probes; 0 takes a free one."
+    metrics_port: Port | None = 9464
+    "Port of the Prometheus endpoint /metrics; 0 takes a free one, `none` opens none."
+    drain_seconds: Seconds = 30
+    "How long running calls may go on after SIGTERM."
+    max_message_bytes: int = Field(32 << 20, ge=1024, le=1 << 30)
+    "Largest message received or sent."
+    max_concurrent_streams: int = Field(1024, ge=1, le=1 << 20)
+    "Calls that one connection may have open; a client's further ones wait inside the client."
+    max_connection_age_seconds: Seconds = Field(1800, gt=0)
+    "Past this age (with 10 % jitter) a connection takes no new calls, so that clients come to see new replicas."
+    max_connection_age_grace_seconds: Seconds = Field(3600, gt=0)
+    "How long the calls of a connection past its age may go on; longer than the longest generation."
+    reflection: CliImplicitFlag[bool] = True
+    "Whether server reflection is offered."
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    "Least level of the JSON log."
+    engine_args: CliSuppress[Annotated[tuple[str, ...], NoDecode, BeforeValidator(lambda given: _words(given))]] = ()
+    "vLLM's own arguments: after `--` on the command line, one shell-quoted string in the environment."
+    simulated: SimulatedSettings = SimulatedSettings()
+    "The timing model of the simulated engine."
+    check_config: CliImplicitFlag[bool] = False
+    "Check the settings, print them as JSON and exit."
+
+    @model_validator(mode="after")
+    def _arguments_have_an_engine(self) -> Self:
+        if self.engine == "simulated" and self.engine_args:
+            raise ValueError("the simulated engine takes no arguments after `--`; its own flags are --simulated.*")
+        return self
+
+    @property
+    def model_name(self) -> str:
+        """The name under which the model is served."""
+        return self.served_model_name or (Path(self.model).resolve().name if Path(self.model).is_dir() else self.model)
+
+
+def settings_from(argv: Sequence[str]) -> Settings:
+    """Read the settings from a command line, the environment and the config file. Raises ConfigurationError."""
+    if "--" not in argv:
+        return load(Settings, argv)
+    split = list(argv).index("--")
+    return load(Settings, argv[:split], engine_args=tuple(argv[split + 1 :]))
+
+
+def _words(given: Any) -> Any:
+    return shlex.split(given) if isinstance(given, str) else given

@@ -1,0 +1,155 @@
+"""OpenTelemetry for the service: spans and the GenAI server histograms, by call and never by token.
+
+Traces and metrics go out by OTLP when the standard OTEL_EXPORTER_OTLP_* variables name an endpoint; metrics are also on
+the Prometheus endpoint, beside whatever else the process registers there (vLLM's own metrics).
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+from opentelemetry import metrics, trace
+from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.metrics import NoOpMeterProvider
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.trace import NoOpTracerProvider, Span, SpanKind, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from prometheus_client import start_http_server
+
+from penstock_service import __version__
+from penstock_service.attributes import call_attributes, generation_attributes, metric_attributes
+from penstock_service.call import Call
+from penstock_service.settings import Settings
+
+# Buckets in seconds, from OpenTelemetry's GenAI metric conventions.
+DURATION_BUCKETS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+FIRST_TOKEN_BUCKETS = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+PER_TOKEN_BUCKETS = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
+
+_PROPAGATOR = TraceContextTextMapPropagator()
+
+# gRPC statuses that are the server's fault, by OpenTelemetry's RPC conventions for SERVER spans.
+_SERVER_FAULTS = {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
+
+
+class Telemetry:
+    """Spans and histograms of this server. The providers are its own: no global state is touched."""
+
+    def __init__(self, tracers: trace.TracerProvider, meters: metrics.MeterProvider) -> None:
+        self._tracer = tracers.get_tracer("penstock_service", __version__)
+        meter = meters.get_meter("penstock_service", __version__)
+        self._duration = meter.create_histogram(
+            "gen_ai.server.request.duration",
+            "s",
+            "Time from receiving a request to its last token, or to its failure.",
+            explicit_bucket_boundaries_advisory=DURATION_BUCKETS,
+        )
+        self._first_token = meter.create_histogram(
+            "gen_ai.server.time_to_first_token",
+            "s",
+            "Time from receiving a request to its first token, of successful requests.",
+            explicit_bucket_boundaries_advisory=FIRST_TOKEN_BUCKETS,
+        )
+        self._per_token = meter.create_histogram(
+            "gen_ai.server.time_per_output_token",
+            "s",
+            "Mean time of each token after the first, of successful requests.",
+            explicit_bucket_boundaries_advisory=PER_TOKEN_BUCKETS,
+        )
+
+    @contextmanager
+    def span(self, call: Call, metadata: Iterable[tuple[str, str | bytes]] | None) -> Iterator[Span]:
+        """Open the SERVER span of a call, a child of the caller's span where its metadata names one."""
+        parent = _PROPAGATOR.extract(dict(metadata or ()))
+        with self._tracer.start_as_current_span(
+            call.method, parent, SpanKind.SERVER, record_exception=False, set_status_on_exception=False
+        ) as span:
+            yield span
+
+    @contextmanager
+    def generation(self, call: Call) -> Iterator[Mapping[str, str]]:
+        """Open the GenAI span inside the call's; yield the trace headers that make the engine's span its child."""
+        name = f"{call.operation} {call.model}"
+        with self._tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False) as span:
+            headers: dict[str, str] = {}
+            _PROPAGATOR.inject(headers)
+            try:
+                yield headers
+            finally:
+                if span.is_recording():
+                    span.set_attributes(generation_attributes(call))
+
+    def record(self, call: Call, span: Span) -> None:
+        """Put what is known of a call that has ended into its span and, if it generates, into the histograms."""
+        if span.is_recording():
+            span.set_attributes(call_attributes(call))
+            if call.code.name in _SERVER_FAULTS:
+                span.set_status(StatusCode.ERROR, call.reason)
+        if call.request is None:
+            return
+        attributes = metric_attributes(call)
+        error = {"error.type": call.code.name} if call.code.name != "OK" else {}
+        self._duration.record(time.monotonic() - call.received, {**attributes, **error})
+        if call.timings is not None and call.timings.HasField("time_to_first_token_ms"):
+            self._first_token.record(call.timings.time_to_first_token_ms / 1000, attributes)
+        if call.timings is not None and call.timings.HasField("mean_itl_ms"):
+            self._per_token.record(call.timings.mean_itl_ms / 1000, attributes)
+
+
+@contextmanager
+def telemetry(settings: Settings, spans: SpanExporter | None = None) -> Iterator[tuple[Telemetry, int | None]]:
+    """Export as the settings and the OTEL_* variables say; yield Telemetry and the Prometheus endpoint's port.
+
+    `spans` is a further exporter, for tests. On exit what is buffered is sent and the endpoint closed.
+    """
+    closing: list[Callable[[], object]] = []
+    resource = Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME", "penstock")})
+    try:
+        tracers = _tracer_provider(resource, spans, closing)
+        meters, port = _meter_provider(settings, resource, closing)
+        yield Telemetry(tracers, meters), port
+    finally:
+        for close in reversed(closing):
+            close()
+
+
+def _otlp(signal: str) -> bool:
+    names = ("OTEL_EXPORTER_OTLP_ENDPOINT", f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")
+    return any(os.environ.get(name) for name in names)
+
+
+def _tracer_provider(
+    resource: Resource, spans: SpanExporter | None, closing: list[Callable[[], object]]
+) -> trace.TracerProvider:
+    exporters = [exporter for exporter in (spans, OTLPSpanExporter() if _otlp("TRACES") else None) if exporter]
+    if not exporters:
+        return NoOpTracerProvider()
+    provider = TracerProvider(resource=resource)
+    for exporter in exporters:
+        provider.add_span_processor(BatchSpanProcessor(exporter))
+    closing.append(provider.shutdown)
+    return provider
+
+
+def _meter_provider(
+    settings: Settings, resource: Resource, closing: list[Callable[[], object]]
+) -> tuple[metrics.MeterProvider, int | None]:
+    readers: list[MetricReader] = [PeriodicExportingMetricReader(OTLPMetricExporter())] if _otlp("METRICS") else []
+    port = None
+    if settings.metrics_port is not None:
+        readers.append(PrometheusMetricReader())
+        server, _ = start_http_server(settings.metrics_port, settings.host)
+        closing.append(server.shutdown)
+        port = server.server_port
+    if not readers:
+        return NoOpMeterProvider(), None
+    provider = MeterProvider(readers, resource)
+    closing.append(provider.shutdown)
+    return provider, port
