@@ -45,12 +45,13 @@ def answers(
         with self.telemetry.span(call, context.invocation_metadata()) as span:
             try:
                 return await handler(self, request, context, call)
-            except asyncio.CancelledError:
-                _note_cancellation(call)
-                raise
+            except asyncio.CancelledError as raised:
+                if _is_cancelled():
+                    _note_cancellation(call)
+                    raise
+                error = _expected(raised, call)
             except Exception as raised:
                 error = _expected(raised, call)
-                call.code, call.reason = error.code, error.reason
             finally:
                 self.telemetry.record(call, span)
                 log_call(call, span)
@@ -60,11 +61,21 @@ def answers(
     return answering
 
 
-def _expected(raised: Exception, call: Call) -> ServiceError:
-    if isinstance(raised, ServiceError):
-        return raised
-    log.error("internal error", id=call.id, method=call.method, exc_info=raised)
-    return InternalError(call.id)
+def _is_cancelled() -> bool:
+    """Whether gRPC cancelled this call's task.
+
+    A CancelledError that comes from elsewhere must become a status: grpc.aio would leave the caller without one.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _expected(raised: BaseException, call: Call) -> ServiceError:
+    error = raised if isinstance(raised, ServiceError) else InternalError(call.id)
+    if error is not raised:
+        log.error("internal error", id=call.id, method=call.method, exc_info=raised)
+    call.code, call.reason = error.code, error.reason
+    return error
 
 
 def _note_cancellation(call: Call) -> None:

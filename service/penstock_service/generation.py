@@ -29,7 +29,7 @@ class GenerationServicer(Servicer):
         """See the contract."""
         async with self._generation(request, call, streamed=False) as chunks:
             chunk = await anext(chunks)
-        call.finished(chunk)
+            call.finished(chunk)
         return _whole(chunk)
 
     # A coroutine that writes, not a generator that yields: grpc.aio does not close a generator whose call ends midway,
@@ -40,7 +40,7 @@ class GenerationServicer(Servicer):
         async with self._generation(request, call, streamed=True) as chunks:
             async for chunk in chunks:
                 await context.write(chunk)
-        call.finished(chunk)
+            call.finished(chunk)
 
     @asynccontextmanager
     async def _generation(

@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace.export import SpanExporter
 from penstock_service.engine.base import Engine
 from penstock_service.engine.loading import load_engine
 from penstock_service.health import Health
-from penstock_service.lifecycle import Lifecycle
+from penstock_service.lifecycle import Lifecycle, Stage
 from penstock_service.server import health_server, service_server
 from penstock_service.settings import Settings
 from penstock_service.telemetry import telemetry
@@ -49,8 +49,8 @@ class Service:
         log.info("loading", engine=settings.engine, model=settings.model_name)
         engine = await load(settings)
         self.lifecycle.loaded(engine)
-        await self._health.set_ready(True)
-        log.info("serving", model=engine.model.name, grpc_port=self.grpc_port)
+        await self._health.set_ready(self.lifecycle.stage is Stage.SERVING)
+        log.info("loaded", model=engine.model.name, grpc_port=self.grpc_port)
         return engine
 
     async def drain(self, seconds: float) -> None:

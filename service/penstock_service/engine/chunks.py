@@ -10,17 +10,19 @@ from penstock_service.engine.base import Generation
 class ChunkSequence:
     """The chunks of one generation, numbered from 0."""
 
-    __slots__ = ("_generation", "_model", "_seq", "_with_token_ids")
+    __slots__ = ("_generation", "_model", "_seq", "_with_text", "_with_token_ids")
 
     def __init__(self, generation: Generation, model: str) -> None:
         self._generation = generation
         self._model = model
         self._seq = 0
-        self._with_token_ids = generation.request.response.token_ids
+        response = generation.request.response
+        self._with_text = response.text or not response.HasField("text")
+        self._with_token_ids = response.token_ids
 
     def next(self, text: str, token_ids: Iterable[int], finish: Finish | None = None) -> GenerateChunk:
         """The next chunk, with what is new in the only sequence."""
-        delta = SequenceDelta(text=text, finish=finish)
+        delta = SequenceDelta(text=text if self._with_text else "", finish=finish)
         if self._with_token_ids:
             delta.token_ids.extend(token_ids)
         chunk = GenerateChunk(seq=self._seq, deltas=(delta,))

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncGenerator
+from typing import Self
 
 from penstock.v1.generation_pb2 import GenerateChunk, Usage
 from penstock.v1.models_pb2 import Model
@@ -35,7 +36,7 @@ class SimulatedEngine:
         self._steps = asyncio.create_task(self._step_for_ever(), name="simulated-engine")
 
     @classmethod
-    async def load(cls, settings: Settings) -> "SimulatedEngine":
+    async def load(cls, settings: Settings) -> Self:
         """Take as long as the settings say, then return the engine."""
         timing = settings.simulated
         await asyncio.sleep(timing.load_seconds)

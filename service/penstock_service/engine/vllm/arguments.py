@@ -53,6 +53,6 @@ def parse(words: list[str]) -> AsyncEngineArgs:
         def error(self, message: str) -> NoReturn:
             raise ConfigurationError(f"arguments after `--`: {message}")
 
-    parser = AsyncEngineArgs.add_cli_args(Parser(prog="vllm", add_help=False))
+    parser = AsyncEngineArgs.add_cli_args(Parser(prog="vllm", add_help=False))  # type: ignore[no-untyped-call]
     arguments: AsyncEngineArgs = AsyncEngineArgs.from_cli_args(parser.parse_args(words))
     return arguments

@@ -1,0 +1,56 @@
+"""Reads what a failed call says, with Google's own messages: an independent check of what the service sends."""
+
+from dataclasses import dataclass, field
+
+import grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+
+@dataclass
+class Failure:
+    """A failed call as its caller sees it."""
+
+    code: grpc.StatusCode
+    text: str
+    reason: str = ""
+    domain: str = ""
+    fields: list[str] = field(default_factory=list)
+    retry_after: float | None = None
+
+
+async def failure_of(call: grpc.aio.Call) -> Failure:
+    """Wait for the end of `call`, which must fail with a consistent rich status."""
+    failure = Failure(await call.code(), await call.details())
+    assert failure.code is not grpc.StatusCode.OK
+    status = rpc_status.from_call(_Ended(failure, await call.trailing_metadata()))
+    for detail in status.details if status else ():
+        _read(detail, failure)
+    return failure
+
+
+def _read(detail: object, failure: Failure) -> None:
+    info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
+    if detail.Unpack(info):
+        failure.reason, failure.domain = info.reason, info.domain
+    elif detail.Unpack(bad):
+        failure.fields = [violation.field for violation in bad.field_violations]
+    elif detail.Unpack(retry):
+        failure.retry_after = retry.retry_delay.ToTimedelta().total_seconds()
+
+
+@dataclass
+class _Ended:
+    """What grpc_status reads, which knows only the synchronous call."""
+
+    failure: Failure
+    metadata: object
+
+    def trailing_metadata(self) -> object:
+        return self.metadata
+
+    def code(self) -> grpc.StatusCode:
+        return self.failure.code
+
+    def details(self) -> str:
+        return self.failure.text

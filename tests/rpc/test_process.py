@@ -1,0 +1,140 @@
+"""`penstock-serve` as a process: what it prints, where it listens, how it ends."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from penstock.v1 import generation_pb2 as pb
+from penstock.v1.generation_pb2_grpc import GenerationStub
+
+FREE_PORTS = ["--grpc-port", "0", "--health-port", "0", "--metrics-port", "none"]
+SIMULATED = ["--engine", "simulated", *FREE_PORTS]
+
+
+class Server:
+    """A `penstock-serve` process and the lines of its log."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.lines: list[dict[str, Any]] = []
+
+    async def line(self, event: str) -> dict[str, Any]:
+        """The next log line of that event."""
+        assert self.process.stderr is not None
+        while text := await self.process.stderr.readline():
+            self.lines.append(json.loads(text))
+            if self.lines[-1]["event"] == event:
+                return self.lines[-1]
+        pytest.fail(f"no line {event!r} in {self.lines}")
+
+
+@asynccontextmanager
+async def serving(*arguments: str) -> AsyncIterator[Server]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "penstock_service", *arguments, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        yield Server(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def refused(*arguments: str, **environment: str) -> str:
+    """What the program says when it does not start."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "penstock_service", *arguments),
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, **environment},
+    )
+    _, err = await process.communicate()
+    assert process.returncode == 2
+    assert "Traceback" not in err.decode()
+    return err.decode().strip()
+
+
+async def test_sigterm_lets_a_running_stream_finish_and_exits_with_zero() -> None:
+    async with serving(*SIMULATED, "--simulated.step-time-ms", "5") as server:
+        ports = await server.line("listening")
+        await server.line("loaded")
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{ports['grpc_port']}") as channel:
+            request = pb.GenerateRequest(prompt="Hello", stopping={"max_tokens": 60, "ignore_eos": True})
+            chunks = aiter(GenerationStub(channel).StreamGenerate(request))
+            await anext(chunks)
+            server.process.send_signal(signal.SIGTERM)
+            await server.line("draining")
+            *_, last = [chunk async for chunk in chunks]
+
+        await server.line("stopped")
+        assert last.usage.completion_tokens == 60
+        assert await server.process.wait() == 0
+
+
+async def test_health_answers_while_the_model_loads_and_sigterm_ends_the_loading() -> None:
+    async with serving(*SIMULATED, "--simulated.load-seconds", "3600") as server:
+        ports = await server.line("listening")
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{ports['health_port']}") as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+            reply = await health.Check(health_pb2.HealthCheckRequest())
+
+        server.process.send_signal(signal.SIGTERM)
+        assert reply.status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert await server.process.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--grpc-port", "99999"], "grpc_port: input should be less than or equal to 65535, got '99999'"),
+        (["--engine", "gpt"], "engine: input should be 'vllm' or 'simulated', got 'gpt'"),
+        (["--config", "/no/such.toml"], "config: there is no file '/no/such.toml'"),
+        (["--engine", "simulated", "--", "--max-model-len", "5"], "the simulated engine takes no arguments after `--`"),
+    ],
+)
+async def test_a_wrong_value_stops_the_start_with_a_sentence(arguments: list[str], sentence: str) -> None:
+    assert sentence in await refused(*arguments)
+
+
+async def test_a_wrong_value_in_the_environment_or_the_file_is_named_as_well(tmp_path: Path) -> None:
+    file = tmp_path / "penstock.toml"
+    file.write_text("grpc_prt = 1\n")
+
+    assert "drain_seconds" in await refused(PENSTOCK_DRAIN_SECONDS="soon")
+    assert "grpc_prt: extra inputs are not permitted" in await refused("--config", str(file))
+
+
+async def test_a_port_that_is_taken_stops_the_start_with_a_sentence() -> None:
+    async with serving(*SIMULATED) as server:
+        ports = await server.line("listening")
+
+        said = await refused(*SIMULATED, "--grpc-port", str(ports["grpc_port"]))
+
+    assert f"grpc_port: cannot open 127.0.0.1:{ports['grpc_port']}" in said
+
+
+async def test_check_config_prints_the_settings_and_starts_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "penstock.toml"
+    file.write_text("grpc_port = 1\ndrain_seconds = 2\nlog_level = 'error'\n")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "penstock_service", "--engine", "simulated", "--check-config"),
+        *("--config", str(file), "--grpc-port", "7"),
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PENSTOCK_DRAIN_SECONDS": "5"},
+    )
+    out, _ = await process.communicate()
+
+    printed = json.loads(out)
+    assert process.returncode == 0
+    assert (printed["grpc_port"], printed["drain_seconds"], printed["log_level"]) == (7, 5, "error")

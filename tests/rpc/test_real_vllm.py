@@ -1,0 +1,241 @@
+"""What the service says is what vLLM says: the built-in model on a real engine."""
+
+import asyncio
+import urllib.request
+import uuid
+from typing import Any
+
+import grpc
+import pytest
+from penstock.v1 import generation_pb2 as pb
+from penstock.v1 import models_pb2
+
+from tests.conftest import Running, eventually
+from tests.rpc.bad_requests import BAD_REQUESTS, bad_request
+from tests.rpc.error_details import failure_of
+
+pytestmark = [pytest.mark.real_vllm, pytest.mark.timeout(600)]
+
+PROMPTS = ["Once upon a time", "Hello", "The river", "What is a penstock?", "Grüße aus Zürich 👋"]
+GREEDY = {"temperature": 0.0}
+
+
+def request(prompt: str = "Once upon a time", **fields: Any) -> pb.GenerateRequest:
+    stopping = {"max_tokens": 48, "ignore_eos": True}
+    defaults = {"sampling": GREEDY, "stopping": stopping, "response": {"token_ids": True}}
+    return pb.GenerateRequest(**{"prompt": prompt, **defaults, **fields})
+
+
+async def asked_directly(llm: Any, prompt: Any, **params: Any) -> Any:
+    """vLLM's own final output for `prompt`."""
+    from vllm import SamplingParams
+
+    last = None
+    params = {"temperature": 0.0, "max_tokens": 48, "ignore_eos": True, **params}
+    async for output in llm.generate(prompt, SamplingParams(**params), uuid.uuid4().hex):
+        last = output
+    return last
+
+
+async def chunks_of(running: Running, sent: pb.GenerateRequest) -> list[pb.GenerateChunk]:
+    return [chunk async for chunk in running.generation.StreamGenerate(sent)]
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+async def test_greedy_output_is_vllms_token_for_token_in_text_and_ids(real: Running, llm: Any, prompt: str) -> None:
+    expected = await asked_directly(llm, prompt)
+
+    reply = await real.generation.Generate(request(prompt))
+    chunks = await chunks_of(real, request(prompt))
+
+    assert list(reply.sequences[0].token_ids) == list(expected.outputs[0].token_ids)
+    assert reply.sequences[0].text == expected.outputs[0].text
+    assert reply.usage.prompt_tokens == len(expected.prompt_token_ids)
+    assert [token for chunk in chunks for token in chunk.deltas[0].token_ids] == list(expected.outputs[0].token_ids)
+    assert "".join(chunk.deltas[0].text for chunk in chunks) == expected.outputs[0].text
+
+
+async def test_token_ids_are_used_as_they_are(real: Running, llm: Any) -> None:
+    expected = await asked_directly(llm, {"prompt_token_ids": [5, 6, 7, 8]})
+
+    reply = await real.generation.Generate(request(None, token_ids=pb.TokenIds(ids=[5, 6, 7, 8])))
+
+    assert reply.usage.prompt_tokens == 4
+    assert list(reply.sequences[0].token_ids) == list(expected.outputs[0].token_ids)
+
+
+async def test_seeded_sampling_is_vllms(real: Running, llm: Any) -> None:
+    sampling = {"temperature": 0.9, "top_p": 0.95, "top_k": 40, "min_p": 0.01, "repetition_penalty": 1.1, "seed": 11}
+    expected = await asked_directly(llm, "Once upon a time", **sampling)
+
+    reply = await real.generation.Generate(request(sampling=sampling))
+
+    assert list(reply.sequences[0].token_ids) == list(expected.outputs[0].token_ids)
+
+
+async def test_a_conversation_is_rendered_with_the_models_template(real: Running, llm: Any) -> None:
+    said = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Who are you?"}]
+    tokenizer = llm.renderer.get_tokenizer()
+    rendered = tokenizer.apply_chat_template(said, add_generation_prompt=True, tokenize=True, return_dict=False)
+    expected = await asked_directly(llm, {"prompt_token_ids": rendered}, ignore_eos=False)
+    turns = [
+        pb.Message(role=pb.ROLE_SYSTEM, content=[pb.ContentPart(text="Be brief.")]),
+        pb.Message(role=pb.ROLE_USER, content=[pb.ContentPart(text="Who are you?")]),
+    ]
+
+    reply = await real.generation.Generate(
+        request(None, conversation=pb.Conversation(messages=turns), stopping={"max_tokens": 48})
+    )
+
+    assert reply.usage.prompt_tokens == len(rendered)
+    assert reply.sequences[0].text == expected.outputs[0].text
+    assert reply.sequences[0].finish.reason == pb.FINISH_REASON_STOP
+
+
+async def test_a_stop_text_ends_the_text_before_it_and_is_named(real: Running) -> None:
+    whole = (await real.generation.Generate(request())).sequences[0].text
+    stop = whole[20:26]
+
+    chunks = await chunks_of(real, request(stopping={"max_tokens": 48, "stop": [stop]}))
+    kept = await real.generation.Generate(request(stopping={"max_tokens": 48, "stop": [stop], "include_stop": True}))
+
+    before = whole[: whole.index(stop)]
+    assert "".join(chunk.deltas[0].text for chunk in chunks) == before
+    assert chunks[-1].deltas[0].finish == pb.Finish(reason=pb.FINISH_REASON_STOP, stop_text=stop)
+    assert kept.sequences[0].text == before + stop
+
+
+async def test_a_stop_token_is_named(real: Running) -> None:
+    tokens = (await real.generation.Generate(request())).sequences[0].token_ids
+
+    reply = await real.generation.Generate(request(stopping={"max_tokens": 48, "stop_token_ids": [tokens[3]]}))
+
+    expected = pb.Finish(reason=pb.FINISH_REASON_STOP, stop_token_id=tokens[3])
+    assert reply.sequences[0].finish == expected
+
+
+async def test_a_full_context_is_told_from_reached_max_tokens(real: Running) -> None:
+    model = await real.models.GetModel(models_pb2.GetModelRequest(name="builtin"))
+    nearly_full = pb.TokenIds(ids=[5] * (model.context_length - 10))
+
+    full = await real.generation.Generate(request(None, token_ids=nearly_full))
+    length = await real.generation.Generate(
+        request(None, token_ids=nearly_full, stopping={"max_tokens": 4, "ignore_eos": True})
+    )
+
+    assert full.sequences[0].finish.reason == pb.FINISH_REASON_CONTEXT_LENGTH
+    assert full.usage.prompt_tokens + full.usage.completion_tokens == model.context_length
+    assert length.sequences[0].finish.reason == pb.FINISH_REASON_LENGTH
+
+
+async def test_without_text_nothing_is_detokenized_and_the_tokens_are_the_same(real: Running) -> None:
+    with_text = await real.generation.Generate(request())
+
+    without = await real.generation.Generate(request(response={"text": False, "token_ids": True}))
+
+    assert not without.sequences[0].text
+    assert without.sequences[0].token_ids == with_text.sequences[0].token_ids
+
+
+async def test_a_repeated_prompt_comes_from_the_prefix_cache_and_usage_says_so(real: Running) -> None:
+    prompt = pb.TokenIds(ids=list(range(10, 410)))
+    await real.generation.Generate(request(None, token_ids=prompt))
+
+    again = await real.generation.Generate(request(None, token_ids=prompt))
+
+    assert 0 < again.usage.cached_prompt_tokens < 400
+
+
+async def test_timings_are_ordered_on_both_calls(real: Running) -> None:
+    reply = await real.generation.Generate(request())
+    last = (await chunks_of(real, request()))[-1]
+
+    for timings in (reply.timings, last.timings):
+        assert 0 <= timings.queue_time_ms <= timings.time_to_first_token_ms <= timings.generation_time_ms
+        assert timings.mean_itl_ms > 0
+
+
+async def test_64_streams_all_complete_and_interleave(real: Running) -> None:
+    """Continuous batching: the streams progress together instead of one after the other."""
+    order: list[int] = []
+
+    async def read(number: int) -> int:
+        tokens = 0
+        async for chunk in real.generation.StreamGenerate(request(f"Story number {number}")):
+            tokens += len(chunk.deltas[0].token_ids)
+            order.append(number)
+        return tokens
+
+    tokens = await asyncio.gather(*(read(number) for number in range(64)))
+
+    first_end = min(len(order) - 1 - order[::-1].index(number) for number in range(64))
+    assert tokens == [48] * 64
+    assert set(order[:first_end]) == set(range(64)), "every stream has begun before the first one ends"
+
+
+async def test_cancelled_calls_leave_the_engine_idle(real: Running) -> None:
+    endless = request(stopping={"max_tokens": 900, "ignore_eos": True})
+    calls = [real.generation.StreamGenerate(endless) for _ in range(8)]
+    calls += [real.generation.Generate(endless) for _ in range(8)]
+    for call in calls[:8]:
+        await call.read()
+
+    for call in calls:
+        call.cancel()
+
+    await eventually(lambda: real.engine.running == 0, "vLLM's front end has no request")
+    reply = await real.generation.Generate(request())
+    assert reply.usage.completion_tokens == 48
+    running, waiting = await asyncio.to_thread(_engine_gauges, real.service.metrics_port)
+    assert (running, waiting) == (0, 0), "vLLM's scheduler has no request"
+
+
+def _engine_gauges(port: int | None) -> tuple[float, float]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as reply:
+        lines = reply.read().decode().splitlines()
+    names = ("vllm:num_requests_running{", "vllm:num_requests_waiting{")
+    first, second = (float(line.split()[-1]) for name in names for line in lines if line.startswith(name))
+    return first, second
+
+
+async def test_the_deadline_ends_the_call_and_frees_the_engine(real: Running) -> None:
+    call = real.generation.Generate(request(stopping={"max_tokens": 900, "ignore_eos": True}), timeout=0.3)
+
+    assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    await eventually(lambda: real.engine.running == 0, "the engine is idle")
+
+
+@pytest.mark.parametrize("name", BAD_REQUESTS)
+async def test_bad_input_is_named_before_vllm_sees_it(real: Running, name: str) -> None:
+    bad, fields = bad_request(name)
+
+    failure = await failure_of(real.generation.Generate(bad))
+
+    assert failure.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert failure.fields == fields
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"prompt": "water " * 2000},
+        {"token_ids": {"ids": [5] * 1024}},
+        {"conversation": {"messages": [{"role": "ROLE_USER", "content": [{"text": "water " * 2000}]}]}},
+    ],
+    ids=["prompt", "token ids", "conversation"],
+)
+async def test_a_prompt_longer_than_the_context_names_limit_and_length(real: Running, given: dict[str, Any]) -> None:
+    failure = await failure_of(real.generation.Generate(pb.GenerateRequest(**given)))
+
+    assert (failure.code, failure.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "CONTEXT_LENGTH")
+    assert "1024" in failure.text
+    assert (await real.generation.Generate(request())).usage.completion_tokens == 48
+
+
+async def test_the_model_describes_itself(real: Running) -> None:
+    (model,) = (await real.models.ListModels(models_pb2.ListModelsRequest())).models
+
+    assert (model.name, model.engine, model.context_length, model.chat) == ("builtin", "vllm", 1024, True)
+    assert model.vocabulary_size > 1000
+    assert model.max_concurrent_sequences >= 64
+    assert model == await real.models.GetModel(models_pb2.GetModelRequest(name="builtin"))
