@@ -1,0 +1,29 @@
+"""What a caller's headers ask of the gRPC call. Pure."""
+
+from collections.abc import Mapping
+
+LONGEST_SECONDS = 86_400.0  # a longer deadline is none
+TRACE_HEADERS = ("traceparent", "tracestate")
+
+
+def trace_metadata(headers: Mapping[str, str]) -> dict[str, str]:
+    """The caller's trace context (w3.org/TR/trace-context), where gRPC can carry it: printable ASCII."""
+    found = {name: headers[name] for name in TRACE_HEADERS if name in headers}
+    return {name: value for name, value in found.items() if value.isascii() and value.isprintable()}
+
+
+def patience(headers: Mapping[str, str]) -> float | None:
+    """How many seconds openai-python waits for a reply that is not streamed, from `x-stainless-read-timeout`.
+
+    Of a stream that header says how long each silence may last, and nothing about the whole.
+    """
+    try:
+        seconds = float(headers.get("x-stainless-read-timeout", ""))
+    except ValueError:
+        return None
+    return seconds if 0 < seconds <= LONGEST_SECONDS else None
+
+
+def deadline(asked: float | None, default: float | None, most: float | None) -> float | None:
+    """Seconds until the call must be over: what was asked for or the default, and never beyond `most`."""
+    return min((limit for limit in (asked if asked is not None else default, most) if limit is not None), default=None)

@@ -1,0 +1,54 @@
+"""`/v1/chat/completions` and `/v1/completions`."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from penstock import AsyncClient
+from penstock.openai_shape.body import chat_arguments, completion_arguments
+from starlette.requests import Request
+from starlette.responses import Response
+
+from penstock_gateway.body import json_body
+from penstock_gateway.caller_headers import deadline, patience, trace_metadata
+from penstock_gateway.disconnect import unless_gone
+from penstock_gateway.drain import Drain
+from penstock_gateway.event_stream import EventStream
+from penstock_gateway.request_log import record_of
+from penstock_gateway.settings import Settings
+
+Arguments = Callable[[Mapping[str, Any]], dict[str, Any]]
+
+
+class Generation:
+    """Body in, the client's facade, OpenAI's JSON out."""
+
+    def __init__(self, client: AsyncClient, settings: Settings, drain: Drain) -> None:
+        self._client = client
+        self._settings = settings
+        self._drain = drain
+
+    async def chat_completions(self, request: Request) -> Response:
+        """Answers a conversation."""
+        return await self._answer(request, chat_arguments, self._client.chat.completions.create)
+
+    async def completions(self, request: Request) -> Response:
+        """Continues a text."""
+        return await self._answer(request, completion_arguments, self._client.completions.create)
+
+    async def _answer(self, request: Request, arguments: Arguments, create: Callable[..., Any]) -> Response:
+        call = arguments(await json_body(request, self._settings.max_body_bytes))
+        stream, record = call.get("stream", False), record_of(request.scope)
+        record.asks(call.get("model"), stream)
+        extra_body = {**call.pop("extra_body", {}), "request_id": record.request_id}
+        answer = create(**call, extra_body=extra_body, **self._options(request, stream))
+        if stream:
+            return EventStream(answer, self._drain)
+        async with self._drain.limit():
+            reply = await unless_gone(request.receive, answer)
+        record.answers(reply.model, reply.usage)
+        return Response(reply.model_dump_json(exclude_unset=True), media_type="application/json")
+
+    def _options(self, request: Request, stream: bool) -> dict[str, Any]:
+        asked = None if stream else patience(request.headers)
+        timeout = deadline(asked, self._settings.timeout_seconds, self._settings.max_timeout_seconds)
+        return {"timeout": timeout, "extra_headers": trace_metadata(request.headers)}
