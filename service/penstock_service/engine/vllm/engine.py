@@ -32,6 +32,8 @@ from penstock_service.limits import ModelLimits, check_prompt_length
 
 # How often vLLM is asked whether its engine process is still there; it learns that from the process's sentinel.
 _DEATH_POLL_SECONDS = 1.0
+# The engine process ends its worker first; on a loaded machine that takes seconds. Then it is killed.
+_SHUTDOWN_SECONDS = 15.0
 # A character of a tokenizer's vocabulary stands for at most this many bytes of UTF-8.
 _MOST_BYTES_PER_CHARACTER = 4
 
@@ -82,7 +84,7 @@ class VllmEngine:
 
     async def close(self) -> None:
         """Stop the engine process."""
-        await asyncio.to_thread(self._llm.shutdown)
+        await asyncio.to_thread(self._llm.shutdown, _SHUTDOWN_SECONDS)
 
     def _outputs(self, generation: Generation, prompt: Any) -> AsyncGenerator[RequestOutput, None]:
         room = self._limits.context_length - len(prompt["prompt_token_ids"])
