@@ -2,7 +2,7 @@
 
 All three run the built-in model with the same engine arguments, one after the other in one go, under the same load:
 STREAMS concurrent streams of TOKENS tokens each. h2load makes the load, so the callers cost little and alike. Counted
-is the CPU time of the front-end process alone, by the operating system's books: the engine process does the same for all.
+is the CPU time of the front-end process alone, by the operating system's books; the engine's work is the same for all.
 
     make bench
 """
