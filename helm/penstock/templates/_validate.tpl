@@ -1,0 +1,91 @@
+{{/* Combinations that the schema cannot see. Each sentence says what is wrong and which value to change. */}}
+{{- define "penstock.validate" -}}
+{{- include "penstock.validate.grace" . -}}
+{{- include "penstock.validate.engine" . -}}
+{{- include "penstock.validate.ports" . -}}
+{{- include "penstock.validate.labels" . -}}
+{{- include "penstock.validate.env" . -}}
+{{- include "penstock.validate.volumes" . -}}
+{{- end -}}
+
+{{- define "penstock.validate.grace" -}}
+{{- $needed := include "penstock.neededGraceSeconds" . | int -}}
+{{- $grace := include "penstock.graceSeconds" . | int -}}
+{{- if lt $grace $needed -}}
+{{- fail (printf "lifecycle.terminationGracePeriodSeconds is %d, but preStopSleepSeconds + drainSeconds + slackSeconds is %d: running calls would be cut. Raise it, or leave it null." $grace $needed) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "penstock.validate.engine" -}}
+{{- if eq .Values.engine.name "simulated" -}}
+{{- if .Values.engine.args -}}
+{{- fail "engine.args are for vLLM, but engine.name is simulated: remove engine.args, or set engine.name to vllm." -}}
+{{- end -}}
+{{- if gt (int .Values.gpu.count) 0 -}}
+{{- fail (printf "gpu.count is %d, but the simulated engine uses no GPU: set gpu.count to 0, or engine.name to vllm." (int .Values.gpu.count)) -}}
+{{- end -}}
+{{- end -}}
+{{- range $kind, $quantities := pick .Values.resources "requests" "limits" -}}
+{{- if hasKey ($quantities | default dict) $.Values.gpu.resource -}}
+{{- fail (printf "resources.%s has %s: set gpu.count instead, which the rollout depends on as well." $kind $.Values.gpu.resource) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "penstock.validate.ports" -}}
+{{- $ports := list (int .Values.ports.grpc) (int .Values.ports.health) (int .Values.ports.metrics) -}}
+{{- if ne (len ($ports | uniq)) 3 -}}
+{{- fail (printf "ports.grpc, ports.health and ports.metrics are %v: each needs a port of its own." $ports) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "penstock.validate.labels" -}}
+{{- $own := include "penstock.ownLabels" (dict "root" . "component" "server") | fromYaml -}}
+{{- range $value := list "commonLabels" "podLabels" -}}
+{{- range $label, $_ := index $.Values $value -}}
+{{- if hasKey $own $label -}}
+{{- fail (printf "%s sets %s, which the chart sets itself: choose another label." $value $label) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "penstock.validate.env" -}}
+{{- $server := dict
+  "PENSTOCK_ENGINE" "engine.name"
+  "PENSTOCK_ENGINE_ARGS" "engine.args"
+  "PENSTOCK_MODEL" "model.name"
+  "PENSTOCK_GRPC_PORT" "ports.grpc"
+  "PENSTOCK_HEALTH_PORT" "ports.health"
+  "PENSTOCK_METRICS_PORT" "ports.metrics"
+  "PENSTOCK_DRAIN_SECONDS" "lifecycle.drainSeconds" -}}
+{{- $gateway := dict
+  "PENSTOCK_GATEWAY_PORT" "gateway.port"
+  "PENSTOCK_GATEWAY_DRAIN_SECONDS" "lifecycle.drainSeconds" -}}
+{{- include "penstock.validate.notFlags" (dict "path" "extraEnv" "env" .Values.extraEnv "flags" $server) -}}
+{{- include "penstock.validate.notFlags" (dict "path" "gateway.extraEnv" "env" .Values.gateway.extraEnv "flags" $gateway) -}}
+{{- end -}}
+
+{{- define "penstock.validate.notFlags" -}}
+{{- range $name, $_ := .env -}}
+{{- if hasKey $.flags $name -}}
+{{- fail (printf "%s.%s would contradict the flags that the chart sets: use %s instead." $.path $name (get $.flags $name)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "penstock.validate.volumes" -}}
+{{- range $name := list "tmp" "shm" "model-cache" -}}
+{{- if hasKey $.Values.extraVolumes $name -}}
+{{- fail (printf "extraVolumes.%s: the chart has a volume of that name already; choose another." $name) -}}
+{{- end -}}
+{{- end -}}
+{{- range $path, $mount := .Values.extraVolumeMounts -}}
+{{- if or (has $path (list "/tmp" "/dev/shm")) (and $.Values.modelCache.existingClaim (eq $path $.Values.modelCache.mountPath)) -}}
+{{- fail (printf "extraVolumeMounts mounts %s on %s, where the chart mounts a volume already: choose another path." $mount.name $path) -}}
+{{- end -}}
+{{- if not (hasKey $.Values.extraVolumes $mount.name) -}}
+{{- fail (printf "extraVolumeMounts mounts %s on %s, but extraVolumes has no %s." $mount.name $path $mount.name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

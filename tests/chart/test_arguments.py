@@ -1,0 +1,58 @@
+"""The flags that the chart renders are the flags that our own programs take."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.chart.chart import CHART, Render, Values, container, every_scenario
+from tests.programs import run_program
+
+
+@every_scenario
+def test_penstock_serve_accepts_what_the_chart_renders(render: Render, scenario: Path) -> None:
+    """On the simulated engine, which needs no time to be imported: all but vLLM's arguments is the same."""
+    values: Values = yaml.safe_load(scenario.read_text())
+    simulated = {**values, "fullnameOverride": "penstock", "engine": {"name": "simulated"}, "gpu": {"count": 0}}
+    args = container(render(simulated))["args"]
+
+    settings = _check_config("penstock_service", args)
+
+    _assert_took(settings, args)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not importlib.util.find_spec("vllm"), reason="vLLM is not installed: its arguments go unchecked")
+def test_vllm_accepts_the_arguments_after_the_dashes(render: Render) -> None:
+    args = container(render(yaml.safe_load((CHART / "ci" / "gpu-values.yaml").read_text())))["args"]
+
+    settings = _check_config("penstock_service", args)
+
+    _assert_took(settings, args)
+
+
+def test_penstock_gateway_accepts_what_the_chart_renders(render: Render) -> None:
+    args = container(render({"gateway": {"enabled": True}}), "penstock-gateway")["args"]
+
+    settings = _check_config("penstock_gateway", args)
+
+    _assert_took(settings, args)
+
+
+def _check_config(package: str, args: list[str]) -> Any:
+    checked = run_program(sys.executable, "-m", package, "--check-config", *args)
+    assert checked.returncode == 0, checked.stderr
+    return json.loads(checked.stdout)
+
+
+def _assert_took(settings: Any, args: list[str]) -> None:
+    """Each `--flag=value` is in the settings that the program printed, as the number or text it stands for."""
+    own = args[: args.index("--")] if "--" in args else args
+    for flag, _, value in (arg.partition("=") for arg in own):
+        taken = settings[flag.removeprefix("--").replace("-", "_")]
+        assert taken == type(taken)(value)
+    assert settings.get("engine_args", []) == args[len(own) + 1 :]

@@ -1,0 +1,84 @@
+"""Values that cannot work are refused when the chart is rendered, with a sentence that names the value to change."""
+
+import pytest
+
+from tests.chart.chart import Refusal, Values
+
+IMPOSSIBLE: dict[str, tuple[Values, str]] = {
+    "grace period shorter than the drain": (
+        {"lifecycle": {"terminationGracePeriodSeconds": 49}},
+        "lifecycle.terminationGracePeriodSeconds is 49, but preStopSleepSeconds + drainSeconds + slackSeconds is 50",
+    ),
+    "vLLM arguments for the simulated engine": (
+        {"engine": {"name": "simulated", "args": ["--max-model-len", "8192"]}},
+        "engine.args are for vLLM, but engine.name is simulated",
+    ),
+    "a GPU for the simulated engine": (
+        {"engine": {"name": "simulated"}, "gpu": {"count": 1}},
+        "gpu.count is 1, but the simulated engine uses no GPU",
+    ),
+    "GPUs among the limits": (
+        {"resources": {"limits": {"nvidia.com/gpu": 1}}},
+        "resources.limits has nvidia.com/gpu: set gpu.count instead",
+    ),
+    "two ports that are the same": (
+        {"ports": {"health": 50051}},
+        "ports.grpc, ports.health and ports.metrics are [50051 50051 9464]: each needs a port of its own",
+    ),
+    "a label that selectors use": (
+        {"podLabels": {"app.kubernetes.io/name": "mine"}},
+        "podLabels sets app.kubernetes.io/name, which the chart sets itself",
+    ),
+    "a common label that the chart sets": (
+        {"commonLabels": {"app.kubernetes.io/managed-by": "me"}},
+        "commonLabels sets app.kubernetes.io/managed-by, which the chart sets itself",
+    ),
+    "an environment variable that a flag overrides": (
+        {"extraEnv": {"PENSTOCK_DRAIN_SECONDS": "60"}},
+        "extraEnv.PENSTOCK_DRAIN_SECONDS would contradict the flags that the chart sets: use lifecycle.drainSeconds",
+    ),
+    "a variable of the gateway that a flag overrides": (
+        {"gateway": {"extraEnv": {"PENSTOCK_GATEWAY_PORT": "80"}}},
+        "gateway.extraEnv.PENSTOCK_GATEWAY_PORT would contradict the flags that the chart sets: use gateway.port",
+    ),
+    "a volume name that is taken": (
+        {"extraVolumes": {"tmp": {"emptyDir": {}}}},
+        "extraVolumes.tmp: the chart has a volume of that name already",
+    ),
+    "a mount without its volume": (
+        {"extraVolumeMounts": {"/etc/corpus": {"name": "corpus"}}},
+        "extraVolumeMounts mounts corpus on /etc/corpus, but extraVolumes has no corpus",
+    ),
+    "a mount over another": (
+        {
+            "modelCache": {"existingClaim": "weights", "mountPath": "/models"},
+            "extraVolumes": {"corpus": {"emptyDir": {}}},
+            "extraVolumeMounts": {"/models": {"name": "corpus"}},
+        },
+        "extraVolumeMounts mounts corpus on /models, where the chart mounts a volume already",
+    ),
+}
+
+MISTYPED: dict[str, tuple[Values, str]] = {
+    "an unknown value": ({"replicaCount": 2}, "additional properties 'replicaCount' not allowed"),
+    "an unknown value inside": ({"lifecycle": {"drainSecond": 60}}, "additional properties 'drainSecond' not allowed"),
+    "an engine that does not exist": ({"engine": {"name": "vlm"}}, "'/engine/name'"),
+    "an argument that is not text": ({"engine": {"args": ["--max-model-len", 8192]}}, "got number, want string"),
+    "an environment variable that is not text": ({"extraEnv": {"OMP_NUM_THREADS": 4}}, "'/extraEnv/OMP_NUM_THREADS'"),
+    "a budget that blocks node drains": (
+        {"podDisruptionBudget": {"maxUnavailable": 0}},
+        "'/podDisruptionBudget/maxUnavailable'",
+    ),
+    "a size without a unit": ({"shm": {"sizeLimit": "64"}}, "'/shm/sizeLimit'"),
+    "a privileged port": ({"ports": {"grpc": 443}}, "'/ports/grpc'"),
+}
+
+
+@pytest.mark.parametrize(("values", "sentence"), IMPOSSIBLE.values(), ids=IMPOSSIBLE)
+def test_an_impossible_combination_is_refused(refusal: Refusal, values: Values, sentence: str) -> None:
+    assert sentence in refusal(values)
+
+
+@pytest.mark.parametrize(("values", "sentence"), MISTYPED.values(), ids=MISTYPED)
+def test_the_schema_refuses(refusal: Refusal, values: Values, sentence: str) -> None:
+    assert sentence in refusal(values)
