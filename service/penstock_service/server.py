@@ -2,9 +2,9 @@
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 from penstock.v1 import generation_pb2, generation_pb2_grpc, models_pb2, models_pb2_grpc
 
+from penstock_service import reflection
 from penstock_service.generation import GenerationServicer
 from penstock_service.health import Health
 from penstock_service.lifecycle import Lifecycle
@@ -16,7 +16,6 @@ _SERVICES = (
     generation_pb2.DESCRIPTOR.services_by_name["Generation"].full_name,
     models_pb2.DESCRIPTOR.services_by_name["Models"].full_name,
     health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
-    reflection.SERVICE_NAME,
 )
 
 
@@ -54,7 +53,7 @@ def service_server(
     models_pb2_grpc.add_ModelsServicer_to_server(ModelsServicer(lifecycle, telemetry), server)
     health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
     if settings.reflection:
-        reflection.enable_server_reflection(_SERVICES, server)
+        reflection.enable(server, _SERVICES)
     return server, _open(server, "grpc_port", settings.host, settings.grpc_port)
 
 

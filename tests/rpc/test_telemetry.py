@@ -7,7 +7,6 @@ import urllib.request
 import grpc
 import pytest
 import structlog
-from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
 from penstock.v1 import generation_pb2 as pb
@@ -138,13 +137,3 @@ def test_the_log_is_json_on_stderr(capfd: pytest.CaptureFixture[str]) -> None:
     (line,) = err.splitlines()
     assert not out
     assert json.loads(line).items() >= {"event": "listening", "level": "info", "grpc_port": 50051}.items()
-
-
-async def test_reflection_describes_the_contract(simulated: Running) -> None:
-    def services() -> list[str]:
-        with grpc.insecure_channel(simulated.address) as channel:
-            return sorted(ProtoReflectionDescriptorDatabase(channel).get_services())
-
-    assert {"penstock.v1.Generation", "penstock.v1.Models", "grpc.health.v1.Health"} <= set(
-        await asyncio.to_thread(services)
-    )

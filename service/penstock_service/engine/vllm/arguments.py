@@ -54,5 +54,8 @@ def parse(words: list[str]) -> AsyncEngineArgs:
             raise ConfigurationError(f"arguments after `--`: {message}")
 
     parser = AsyncEngineArgs.add_cli_args(Parser(prog="vllm", add_help=False))  # type: ignore[no-untyped-call]
-    arguments: AsyncEngineArgs = AsyncEngineArgs.from_cli_args(parser.parse_args(words))
+    try:
+        arguments: AsyncEngineArgs = AsyncEngineArgs.from_cli_args(parser.parse_args(words))
+    except (ValueError, OSError) as error:
+        raise ConfigurationError(f"vLLM refuses the model or its arguments: {error}") from error
     return arguments
