@@ -1,0 +1,88 @@
+"""The asyncio client."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import grpc
+
+from penstock.aio_transport import AsyncTransport
+from penstock.call_options import CLIENT_DEFAULT, CallOptions, MetadataLike, TimeoutLike
+from penstock.channel import LazyAsyncChannel, OptionOverrides
+from penstock.client import DEFAULT_TARGET
+from penstock.health import health_request, serving_status
+from penstock.models import AsyncModels
+from penstock.openai_shape.async_resources import AsyncChat, AsyncCompletions
+from penstock.reply import Reply
+from penstock.requests import GenerateOptions, generate_request
+from penstock.stream import AsyncStream
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+
+class AsyncClient:
+    """A client of one Penstock service, for asyncio. The arguments are those of `penstock.Client`.
+
+    Nothing is dialled before the first call. It can be made anywhere, also outside of a running loop; each loop that
+    uses it gets a connection of its own. Cancelling the task that waits for a call cancels the call.
+    """
+
+    def __init__(
+        self,
+        target: str = DEFAULT_TARGET,
+        *,
+        timeout: float | None = None,
+        metadata: MetadataLike | None = None,
+        channel_options: OptionOverrides | None = None,
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
+        channel = LazyAsyncChannel(target, credentials, channel_options)
+        self._transport = AsyncTransport(channel, CallOptions(timeout, metadata))
+        self.models = AsyncModels(self._transport)
+        self.chat = AsyncChat(self._transport)
+        self.completions = AsyncCompletions(self._transport)
+
+    async def generate(
+        self,
+        prompt: str | None = None,
+        *,
+        timeout: TimeoutLike = CLIENT_DEFAULT,
+        metadata: MetadataLike | None = None,
+        **options: Unpack[GenerateOptions],
+    ) -> Reply:
+        """Generate the whole answer. `timeout` in seconds replaces the client's; None means no deadline."""
+        return await self._transport.generate(generate_request(prompt, **options), timeout, metadata)
+
+    def stream(
+        self,
+        prompt: str | None = None,
+        *,
+        timeout: TimeoutLike = CLIENT_DEFAULT,
+        metadata: MetadataLike | None = None,
+        **options: Unpack[GenerateOptions],
+    ) -> AsyncStream:
+        """Generate the answer piece by piece. The call begins at once; the deadline is that of the whole stream.
+
+        Not a coroutine: use the result with `async for` or `async with`, inside a running loop.
+        """
+        return self._transport.stream(generate_request(prompt, **options), timeout, metadata)
+
+    async def health(
+        self, service: str = "", *, timeout: TimeoutLike = CLIENT_DEFAULT, metadata: MetadataLike | None = None
+    ) -> str:
+        """ "SERVING" or "NOT_SERVING"; the empty service is the server as a whole. NotFoundError for an unknown one."""
+        return serving_status(await self._transport.health(health_request(service), timeout, metadata))
+
+    async def close(self) -> None:
+        """Close this loop's connection, which ends open calls with RequestCancelled. Idempotent."""
+        await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()

@@ -1,0 +1,80 @@
+"""The asyncio transport: requests in, replies and errors of ours out."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TypeVar
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message
+
+from penstock.call_options import CLIENT_DEFAULT, CallOptions, MetadataLike, TimeoutLike
+from penstock.cancellation import being_cancelled, client_closed
+from penstock.channel import LazyAsyncChannel
+from penstock.reply import Reply
+from penstock.statuses import from_rpc_error
+from penstock.stream import AsyncStream
+from penstock.v1.generation_pb2 import GenerateRequest
+from penstock.v1.mirrors_pb2 import HealthCheckRequest, HealthCheckResponse
+from penstock.v1.models_pb2 import GetModelRequest, ListModelsRequest, ListModelsResponse, Model
+
+RequestT = TypeVar("RequestT", bound=Message)
+ResponseT = TypeVar("ResponseT", bound=Message)
+
+
+class AsyncTransport:
+    """Sends requests over a lazily made channel of the running loop."""
+
+    def __init__(self, channel: LazyAsyncChannel, options: CallOptions) -> None:
+        self._channel = channel
+        self.options = options
+
+    async def generate(
+        self, request: GenerateRequest, timeout: TimeoutLike = CLIENT_DEFAULT, metadata: MetadataLike | None = None
+    ) -> Reply:
+        rpc = self._channel.calls().generate
+        return Reply(await self._unary(rpc, request, timeout, metadata, request.request_id))
+
+    def stream(
+        self, request: GenerateRequest, timeout: TimeoutLike = CLIENT_DEFAULT, metadata: MetadataLike | None = None
+    ) -> AsyncStream:
+        calls = self._channel.calls()
+        call = calls.stream_generate(
+            request, timeout=self.options.timeout(timeout), metadata=self.options.metadata(metadata)
+        )
+        calls.open_streams.add(call)
+        return AsyncStream(call, self._channel, request.request_id)
+
+    async def list_models(self, timeout: TimeoutLike, metadata: MetadataLike | None) -> ListModelsResponse:
+        return await self._unary(self._channel.calls().list_models, ListModelsRequest(), timeout, metadata)
+
+    async def get_model(self, request: GetModelRequest, timeout: TimeoutLike, metadata: MetadataLike | None) -> Model:
+        return await self._unary(self._channel.calls().get_model, request, timeout, metadata)
+
+    async def health(
+        self, request: HealthCheckRequest, timeout: TimeoutLike, metadata: MetadataLike | None
+    ) -> HealthCheckResponse:
+        return await self._unary(self._channel.calls().health, request, timeout, metadata)
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def _unary(
+        self,
+        rpc: grpc.aio.UnaryUnaryMultiCallable[RequestT, ResponseT],
+        request: RequestT,
+        timeout: TimeoutLike,
+        metadata: MetadataLike | None,
+        request_id: str = "",
+    ) -> ResponseT:
+        deadline, pairs = self.options.timeout(timeout), self.options.metadata(metadata)
+        try:
+            return await rpc(request, timeout=deadline, metadata=pairs)
+        except grpc.RpcError as error:
+            raise from_rpc_error(error, request_id or None) from error
+        except asyncio.CancelledError:
+            # Closing the channel cancels its calls, which grpc.aio reports like a cancelled caller.
+            if self._channel.closed and not being_cancelled():
+                raise client_closed(request_id or None) from None
+            raise

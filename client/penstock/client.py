@@ -1,0 +1,92 @@
+"""The blocking client."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import grpc
+
+from penstock.call_options import CLIENT_DEFAULT, CallOptions, MetadataLike, TimeoutLike
+from penstock.channel import LazyChannel, OptionOverrides
+from penstock.health import health_request, serving_status
+from penstock.models import Models
+from penstock.openai_shape.resources import Chat, Completions
+from penstock.reply import Reply
+from penstock.requests import GenerateOptions, generate_request
+from penstock.stream import Stream
+from penstock.transport import Transport
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+DEFAULT_TARGET = "localhost:50051"
+
+
+class Client:
+    """A client of one Penstock service. Threads may share it.
+
+    target: a gRPC target, "host:port" or "dns:///name:port" for all addresses behind a name.
+    timeout: the default deadline of each call, in seconds; None for none.
+    metadata: sent with each call; a call's own entry of the same key replaces it.
+    channel_options: gRPC channel options that replace those of penstock.channel by name.
+    credentials: the channel's credentials (grpc.ssl_channel_credentials()); None for plain text.
+
+    Nothing is dialled before the first call. Every call can raise the errors of penstock.errors, TypeError or
+    ValueError for wrong arguments, and RuntimeError once the client is closed.
+    """
+
+    def __init__(
+        self,
+        target: str = DEFAULT_TARGET,
+        *,
+        timeout: float | None = None,
+        metadata: MetadataLike | None = None,
+        channel_options: OptionOverrides | None = None,
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
+        channel = LazyChannel(target, credentials, channel_options)
+        self._transport = Transport(channel, CallOptions(timeout, metadata))
+        self.models = Models(self._transport)
+        self.chat = Chat(self._transport)
+        self.completions = Completions(self._transport)
+
+    def generate(
+        self,
+        prompt: str | None = None,
+        *,
+        timeout: TimeoutLike = CLIENT_DEFAULT,
+        metadata: MetadataLike | None = None,
+        **options: Unpack[GenerateOptions],
+    ) -> Reply:
+        """Generate the whole answer. `timeout` in seconds replaces the client's; None means no deadline."""
+        return self._transport.generate(generate_request(prompt, **options), timeout, metadata)
+
+    def stream(
+        self,
+        prompt: str | None = None,
+        *,
+        timeout: TimeoutLike = CLIENT_DEFAULT,
+        metadata: MetadataLike | None = None,
+        **options: Unpack[GenerateOptions],
+    ) -> Stream:
+        """Generate the answer piece by piece. The call begins at once; the deadline is that of the whole stream."""
+        return self._transport.stream(generate_request(prompt, **options), timeout, metadata)
+
+    def health(
+        self, service: str = "", *, timeout: TimeoutLike = CLIENT_DEFAULT, metadata: MetadataLike | None = None
+    ) -> str:
+        """ "SERVING" or "NOT_SERVING"; the empty service is the server as a whole. NotFoundError for an unknown one."""
+        return serving_status(self._transport.health(health_request(service), timeout, metadata))
+
+    def close(self) -> None:
+        """Close the connection, which ends open calls with RequestCancelled. Idempotent."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,39 @@
+"""From the JSON body of an OpenAI HTTP request to the keyword arguments of `create`. Pure.
+
+As OpenAI's dialects need it: unknown fields are ignored and null is the same as absent. Everything else that is wrong
+raises BadRequestError with `param`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from penstock.openai_shape.parameters import (
+    CHAT_PARAMETERS,
+    COMPLETION_PARAMETERS,
+    EXTRA_PARAMETERS,
+    OpenAICall,
+    chat_call,
+    completion_call,
+)
+
+
+def chat_arguments(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments for `chat.completions.create`, checked."""
+    return _arguments(body, CHAT_PARAMETERS, chat_call)
+
+
+def completion_arguments(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments for `completions.create`, checked."""
+    return _arguments(body, COMPLETION_PARAMETERS, completion_call)
+
+
+def _arguments(
+    body: Mapping[str, Any], known: frozenset[str], read: Callable[[Mapping[str, Any]], OpenAICall]
+) -> dict[str, Any]:
+    read(body)
+    given = {name: value for name, value in body.items() if value is not None}
+    named = {name: value for name, value in given.items() if name in known}
+    extras = {name: value for name, value in given.items() if name in EXTRA_PARAMETERS}
+    return {**named, "extra_body": extras} if extras else named

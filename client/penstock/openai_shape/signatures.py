@@ -1,0 +1,79 @@
+"""The keyword arguments of OpenAI's `create` functions, for type checkers. None is the same as absent.
+
+What each does here is said in `penstock.openai_shape.parameters`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypedDict
+
+from penstock.call_options import TimeoutLike
+
+Messages = Iterable[Mapping[str, Any]]
+Prompt = str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]
+
+
+class CommonParameters(TypedDict, total=False):
+    """What both functions take.
+
+    timeout: seconds until the call's deadline, over all prompts; None for no deadline; default: the client's.
+    extra_headers: sent as gRPC metadata, names in small letters.
+    extra_query: ignored.
+    extra_body: vLLM's further parameters: top_k, min_p, repetition_penalty, min_tokens, stop_token_ids, ignore_eos.
+    """
+
+    timeout: TimeoutLike
+    extra_headers: Mapping[str, str] | None
+    extra_query: Mapping[str, Any] | None
+    extra_body: Mapping[str, Any] | None
+
+    model: str | None
+    frequency_penalty: float | None
+    logit_bias: Mapping[str, int] | None
+    max_tokens: int | None
+    n: int | None
+    presence_penalty: float | None
+    seed: int | None
+    stop: str | Sequence[str] | None
+    stream_options: Mapping[str, Any] | None
+    temperature: float | None
+    top_p: float | None
+    user: str | None
+
+
+class ChatParameters(CommonParameters, total=False):
+    """What chat.completions.create takes beside `messages` and `stream`."""
+
+    audio: Mapping[str, Any] | None
+    function_call: str | Mapping[str, Any] | None
+    functions: Iterable[Mapping[str, Any]] | None
+    logprobs: bool | None
+    max_completion_tokens: int | None
+    metadata: Mapping[str, str] | None
+    modalities: Sequence[str] | None
+    moderation: Any
+    parallel_tool_calls: bool | None
+    prediction: Mapping[str, Any] | None
+    prompt_cache_key: str | None
+    prompt_cache_options: Mapping[str, Any] | None
+    prompt_cache_retention: str | None
+    reasoning_effort: str | None
+    response_format: Mapping[str, Any] | None
+    safety_identifier: str | None
+    service_tier: str | None
+    store: bool | None
+    tool_choice: str | Mapping[str, Any] | None
+    tools: Iterable[Mapping[str, Any]] | None
+    top_logprobs: int | None
+    verbosity: str | None
+    web_search_options: Mapping[str, Any] | None
+
+
+class CompletionParameters(CommonParameters, total=False):
+    """What completions.create takes beside `prompt` and `stream`."""
+
+    best_of: int | None
+    echo: bool | None
+    logprobs: int | None
+    suffix: str | None

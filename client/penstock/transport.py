@@ -1,0 +1,70 @@
+"""The blocking transport: requests in, replies and errors of ours out."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from penstock.call_options import CLIENT_DEFAULT, CallOptions, MetadataLike, TimeoutLike
+from penstock.channel import LazyChannel
+from penstock.reply import Reply
+from penstock.statuses import from_rpc_error
+from penstock.stream import Stream
+from penstock.v1.generation_pb2 import GenerateRequest
+from penstock.v1.mirrors_pb2 import HealthCheckRequest, HealthCheckResponse
+from penstock.v1.models_pb2 import GetModelRequest, ListModelsRequest, ListModelsResponse, Model
+
+RequestT = TypeVar("RequestT", bound=Message)
+ResponseT = TypeVar("ResponseT", bound=Message)
+
+
+class Transport:
+    """Sends requests over a lazily made channel."""
+
+    def __init__(self, channel: LazyChannel, options: CallOptions) -> None:
+        self._channel = channel
+        self.options = options
+
+    def generate(
+        self, request: GenerateRequest, timeout: TimeoutLike = CLIENT_DEFAULT, metadata: MetadataLike | None = None
+    ) -> Reply:
+        rpc = self._channel.calls().generate
+        return Reply(self._unary(rpc, request, timeout, metadata, request.request_id))
+
+    def stream(
+        self, request: GenerateRequest, timeout: TimeoutLike = CLIENT_DEFAULT, metadata: MetadataLike | None = None
+    ) -> Stream:
+        call = self._channel.calls().stream_generate(
+            request, timeout=self.options.timeout(timeout), metadata=self.options.metadata(metadata)
+        )
+        return Stream(call, self._channel, request.request_id)
+
+    def list_models(self, timeout: TimeoutLike, metadata: MetadataLike | None) -> ListModelsResponse:
+        return self._unary(self._channel.calls().list_models, ListModelsRequest(), timeout, metadata)
+
+    def get_model(self, request: GetModelRequest, timeout: TimeoutLike, metadata: MetadataLike | None) -> Model:
+        return self._unary(self._channel.calls().get_model, request, timeout, metadata)
+
+    def health(
+        self, request: HealthCheckRequest, timeout: TimeoutLike, metadata: MetadataLike | None
+    ) -> HealthCheckResponse:
+        return self._unary(self._channel.calls().health, request, timeout, metadata)
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def _unary(
+        self,
+        rpc: grpc.UnaryUnaryMultiCallable[RequestT, ResponseT],
+        request: RequestT,
+        timeout: TimeoutLike,
+        metadata: MetadataLike | None,
+        request_id: str = "",
+    ) -> ResponseT:
+        deadline, pairs = self.options.timeout(timeout), self.options.metadata(metadata)
+        try:
+            return rpc(request, timeout=deadline, metadata=pairs)
+        except grpc.RpcError as error:
+            raise from_rpc_error(error, request_id or None) from error

@@ -1,0 +1,102 @@
+"""What needs a process of its own: event loops one after the other, forks, environment variables, other Pythons."""
+
+import asyncio
+import os
+import sys
+
+import pytest
+
+from tests.client.scripted_server import ScriptedServer
+
+
+async def run(code: str, **environment: str) -> str:
+    """What the Python program prints. Its exit status must be 0; on stderr grpc itself is not always silent."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-W",
+        "error",
+        "-c",
+        code,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, **environment},
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 0, err.decode()
+    return out.decode().strip()
+
+
+async def test_one_async_client_serves_one_loop_after_another(server: ScriptedServer) -> None:
+    code = """
+import asyncio, os
+from penstock import AsyncClient
+client = AsyncClient(os.environ["TARGET"])
+async def ask():
+    texts = [(await client.generate("Once")).text]
+    async for chunk in client.stream("Once"):
+        texts.append(chunk.text)
+        break
+    return "|".join(texts)
+print(asyncio.run(ask()), asyncio.run(ask()), sep="\\n")
+"""
+    assert await run(code, TARGET=server.target) == "Hello wörld|Hello\nHello wörld|Hello"
+
+
+async def test_a_client_made_before_a_fork_works_in_the_child(server: ScriptedServer) -> None:
+    code = """
+import os
+from penstock import Client
+client = Client(os.environ["TARGET"])
+child = os.fork()
+text = client.generate("Once", timeout=20).text
+if child == 0:
+    os._exit(0 if text == "Hello w\\u00f6rld" else 1)
+assert os.waitpid(child, 0)[1] == 0
+print(text)
+"""
+    assert await run(code, TARGET=server.target) == "Hello wörld"
+
+
+async def test_a_client_used_before_a_fork_works_on_in_the_parent_and_in_the_child(server: ScriptedServer) -> None:
+    code = """
+import os
+from penstock import Client
+client = Client(os.environ["TARGET"])
+client.generate("Once", timeout=20)
+child = os.fork()
+text = client.generate("Once", timeout=20).text
+if child == 0:
+    client.close()
+    os._exit(0 if text == "Hello w\\u00f6rld" else 1)
+assert os.waitpid(child, 0)[1] == 0
+print(text)
+"""
+    environment = {"GRPC_ENABLE_FORK_SUPPORT": "true", "GRPC_POLL_STRATEGY": "poll"}
+    assert await run(code, TARGET=server.target, **environment) == "Hello wörld"
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "https_proxy", "grpc_proxy"])
+async def test_a_proxy_in_the_environment_is_not_for_us(server: ScriptedServer, variable: str) -> None:
+    code = """
+import os
+from penstock import Client
+print(Client(os.environ["TARGET"]).generate("Once", timeout=20).text)
+"""
+    assert await run(code, TARGET=server.target, **{variable: "http://no.such.proxy.invalid:9"}) == "Hello wörld"
+
+
+async def test_a_program_that_forgets_its_streams_and_clients_ends(server: ScriptedServer) -> None:
+    server.block_after = 1
+    code = """
+import asyncio, os
+from penstock import AsyncClient, Client
+kept = Client(os.environ["TARGET"]).stream("Once")
+next(kept)
+async def forget():
+    stream = AsyncClient(os.environ["TARGET"]).stream("Once")
+    return await stream.read(), stream
+chunk, stream = asyncio.run(forget())
+print(chunk.text)
+"""
+    assert await run(code, TARGET=server.target) == "Hello"
+    await asyncio.wait_for(server.cancelled.wait(), 10)
