@@ -294,3 +294,14 @@ def test_what_is_no_api_error_tells_nothing_of_itself() -> None:
 
     assert response.status == 500
     assert "secret" not in json.dumps(response.body)
+
+
+def test_the_number_of_prompts_is_limited_and_token_ids_are_one_prompt() -> None:
+    many = completion_arguments({"prompt": ["x"] * 128})
+    long = completion_arguments({"prompt": [1] * 1000})
+
+    assert len(many["prompt"]) == 128
+    assert len(long["prompt"]) == 1000
+    with pytest.raises(errors.BadRequestError, match="at most 128 prompts, got 129") as raised:
+        completion_arguments({"prompt": ["x"] * 129})
+    assert raised.value.param == "prompt"

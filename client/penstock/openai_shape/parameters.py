@@ -18,6 +18,8 @@ from penstock.v1.generation_pb2 import GenerateRequest
 
 # OpenAI's default for completions; for chat it is what the context leaves.
 COMPLETION_MAX_TOKENS = 16
+# The asyncio client has a call open for each; one connection carries 1024 of them, and they are not the only ones.
+MOST_PROMPTS = 128
 
 # OpenAI's name (or vLLM's, below) -> the name in penstock.requests.
 _MAPPED = {
@@ -195,6 +197,8 @@ def _prompts(value: object) -> list[dict[str, object]]:
     if not prompts:
         raise BadRequestError("prompt must not be an empty list", param="prompt")
     if any(isinstance(item, (str, list, tuple)) for item in prompts):
+        if len(prompts) > MOST_PROMPTS:
+            raise BadRequestError(f"prompt must be at most {MOST_PROMPTS} prompts, got {len(prompts)}", param="prompt")
         return [{"prompt": item} if isinstance(item, str) else {"token_ids": item} for item in prompts]
     return [{"token_ids": prompts}]
 
