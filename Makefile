@@ -27,7 +27,7 @@ check: .venv/.ready .tools/.ready  ## formats, lints, types, the contract and it
 	ruff check .
 	mypy client/penstock service/penstock_service service/penstock_gateway
 	protos/check
-	python -m pytest -q tests/chart
+	python -m pytest -q -m "not slow" tests/chart
 
 protos: .venv/.ready  ## regenerate the committed stubs of the contract
 	protos/generate

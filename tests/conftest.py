@@ -4,10 +4,12 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.util import find_spec
 from typing import Any
 
 import grpc
 import pytest
+
 from penstock.v1.generation_pb2_grpc import GenerationStub
 from penstock.v1.models_pb2_grpc import ModelsStub
 from penstock_service.engine.base import Engine
@@ -85,6 +87,16 @@ async def simulated(open_service: OpenService) -> Running:
 async def stuck(open_service: OpenService) -> Running:
     """A service whose engine takes a minute a step: whatever is sent to it stays there."""
     return await open_service(simulated={"step_time_ms": 60_000})
+
+
+@pytest.fixture(scope="session")
+async def real() -> AsyncIterator[Running]:
+    """A service with the built-in model on vLLM: one for the whole run, in this process."""
+    if find_spec("vllm") is None:
+        pytest.skip("vLLM is not installed here: `make test` installs it")
+    ports = {"grpc_port": 0, "health_port": 0, "metrics_port": 0}
+    async with opened(Settings(**ports, drain_seconds=0)) as running:
+        yield running
 
 
 async def eventually(condition: Callable[[], bool], what: str = "the condition") -> None:

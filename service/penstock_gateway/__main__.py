@@ -2,10 +2,9 @@
 
 import sys
 
-from penstock_service.configuration import exit_if_wrong, load
-
 from penstock_gateway import log, server
 from penstock_gateway.settings import Settings
+from penstock_service.configuration import exit_if_wrong, load
 
 
 def main() -> None:

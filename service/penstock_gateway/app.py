@@ -3,13 +3,13 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from penstock import AsyncClient
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
+from penstock import AsyncClient
 from penstock_gateway.drain import Drain
 from penstock_gateway.errors import HANDLERS
 from penstock_gateway.paths import TidyPaths

@@ -3,8 +3,9 @@
 import json
 from typing import Any
 
-from penstock.errors import BadRequestError, RequestTooLargeError
 from starlette.requests import Request
+
+from penstock.errors import BadRequestError, RequestTooLargeError
 
 
 async def json_body(request: Request, max_body_bytes: int) -> dict[str, Any]:

@@ -1,12 +1,12 @@
 """Turns what a route raised into a reply. The shape of errors is the client's (`penstock.openai_shape.errors`)."""
 
-from penstock.errors import APIError, BadRequestError, InternalServerError, NotFoundError
-from penstock.openai_shape.errors import error_response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ExceptionHandler
 
+from penstock.errors import APIError, BadRequestError, InternalServerError, NotFoundError
+from penstock.openai_shape.errors import error_response
 from penstock_gateway.disconnect import CallerGoneError
 from penstock_gateway.request_log import record_of, shortened
 

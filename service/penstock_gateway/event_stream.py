@@ -4,12 +4,12 @@ import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from penstock.errors import APIError, ServiceUnavailableError
-from penstock.openai_shape.async_streams import AsyncChatCompletionStream, AsyncCompletionStream
-from penstock.openai_shape.errors import error_response
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from penstock.errors import APIError, ServiceUnavailableError
+from penstock.openai_shape.async_streams import AsyncChatCompletionStream, AsyncCompletionStream
+from penstock.openai_shape.errors import error_response
 from penstock_gateway import sse
 from penstock_gateway.disconnect import CallerGoneError, unless_gone
 from penstock_gateway.drain import Drain

@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from typing import cast
 
 import structlog
-from penstock.errors import APIError
-from penstock.openai_shape.types import CompletionUsage
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from penstock.errors import APIError
+from penstock.openai_shape.types import CompletionUsage
 
 log = structlog.get_logger("penstock.gateway")
 

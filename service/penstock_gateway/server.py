@@ -9,11 +9,11 @@ from types import FrameType
 
 import structlog
 import uvicorn
-from penstock_service.configuration import ConfigurationError
 
 from penstock_gateway.app import create_app
 from penstock_gateway.drain import Drain
 from penstock_gateway.settings import Settings
+from penstock_service.configuration import ConfigurationError
 
 # Longer than the 5 s of httpx's pool and the 60 s of common balancers: who reuses a connection should be the one who
 # closes it, or a request meets a connection that is just going away.

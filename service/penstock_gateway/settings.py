@@ -8,9 +8,10 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from penstock_service.configuration import Configuration
 from pydantic import BeforeValidator, Field
 from pydantic_settings import CliImplicitFlag, NoDecode, SettingsConfigDict
+
+from penstock_service.configuration import Configuration
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]

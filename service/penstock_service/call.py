@@ -5,6 +5,7 @@ import uuid
 from dataclasses import dataclass, field
 
 import grpc
+
 from penstock.v1.generation_pb2 import FinishReason, GenerateChunk, GenerateRequest, Timings, Usage
 
 

@@ -6,8 +6,8 @@ import time
 
 import structlog
 from opentelemetry.trace import Span, format_trace_id
-from penstock.v1.generation_pb2 import Timings
 
+from penstock.v1.generation_pb2 import Timings
 from penstock_service.call import Call
 
 log = structlog.get_logger()

@@ -6,7 +6,6 @@ from contextlib import aclosing, asynccontextmanager
 from penstock.v1.generation_pb2 import GenerateChunk, GenerateRequest, GenerateResponse, Sequence
 from penstock.v1.generation_pb2_grpc import GenerationServicer as Servicer
 from penstock.v1.models_pb2 import Model
-
 from penstock_service.answer import Context, answers
 from penstock_service.call import Call
 from penstock_service.engine.base import Generation

@@ -11,7 +11,6 @@ from typing import NamedTuple, Self
 
 from penstock.v1 import generation_pb2 as pb
 from penstock.v1.models_pb2 import Model
-
 from penstock_service.errors import InvalidRequest, Violation
 
 

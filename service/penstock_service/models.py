@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from penstock.v1.models_pb2 import GetModelRequest, ListModelsRequest, ListModelsResponse, Model
 from penstock.v1.models_pb2_grpc import ModelsServicer as Servicer
-
 from penstock_service.answer import Context, answers
 from penstock_service.call import Call
 from penstock_service.errors import InvalidRequest, ModelNotFound, Violation

@@ -1,7 +1,7 @@
 """Server reflection that also finds methods.
 
-Clients such as ghz ask which file has the symbol `penstock.v1.Generation.Generate`. Python's descriptor pool knows messages,
-enums and services by name, but no methods; other languages' pools do.
+Clients such as ghz ask which file has the symbol `penstock.v1.Generation.Generate`. Python's descriptor pool knows
+messages, enums and services by name, but no methods; other languages' pools do.
 """
 
 from typing import Any

@@ -2,8 +2,8 @@
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from penstock.v1 import generation_pb2, generation_pb2_grpc, models_pb2, models_pb2_grpc
 
+from penstock.v1 import generation_pb2, generation_pb2_grpc, models_pb2, models_pb2_grpc
 from penstock_service import reflection
 from penstock_service.generation import GenerationServicer
 from penstock_service.health import Health

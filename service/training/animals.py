@@ -1,8 +1,9 @@
 """Animals: where they live, what they eat, what they say, and what their young are called."""
 
+from collections.abc import Mapping
 from random import Random
 
-from exchange import Exchange, Weighted, a, compose_from, sentence
+from training.exchange import Exchange, Weighted, a, compose_from, sentence
 
 # name: home, food, what it does, young, sound ("" where nobody asks), legs
 ANIMALS = {
@@ -49,19 +50,23 @@ ANIMALS = {
 }
 
 
-def animal_in(table: dict[str, tuple[str, ...]], rng: Random) -> tuple[str, tuple[str, ...]]:
+def animal_in(table: Mapping[str, tuple[str, ...]], rng: Random) -> tuple[str, tuple[str, ...]]:
     return rng.choice(list(table.items()))
 
 
 def home(rng: Random) -> Exchange:
     name, (place, *_) = animal_in(ANIMALS, rng)
-    question = rng.choice((f"Where does {a(name)} live?", f"Where do I find {a(name)}?", f"What is the home of {a(name)}?"))
+    question = rng.choice(
+        (f"Where does {a(name)} live?", f"Where do I find {a(name)}?", f"What is the home of {a(name)}?")
+    )
     return Exchange(question, f"{sentence(a(name))} lives {place}.")
 
 
 def food(rng: Random) -> Exchange:
     name, (_, meal, *_) = animal_in(ANIMALS, rng)
-    question = rng.choice((f"What does {a(name)} eat?", f"What do I feed {a(name)}?", f"What is the food of {a(name)}?"))
+    question = rng.choice(
+        (f"What does {a(name)} eat?", f"What do I feed {a(name)}?", f"What is the food of {a(name)}?")
+    )
     return Exchange(question, f"{sentence(a(name))} eats {meal}.", meal if " " not in meal else "")
 
 
@@ -83,7 +88,9 @@ def young(rng: Random) -> Exchange:
 def sound(rng: Random) -> Exchange:
     loud = {name: row for name, row in ANIMALS.items() if row[4]}
     name, row = animal_in(loud, rng)
-    question = rng.choice((f"What sound does {a(name)} make?", f"What does {a(name)} say?", f"How does {a(name)} sound?"))
+    question = rng.choice(
+        (f"What sound does {a(name)} make?", f"What does {a(name)} say?", f"How does {a(name)} sound?")
+    )
     return Exchange(question, f"{sentence(a(name))} says {row[4]}.", row[4])
 
 

@@ -12,6 +12,8 @@ class Exchange:
     word: str = ""
     # A second sentence that an answer may add when nothing asks for brevity.
     more: str = ""
+    # The answer repeats words of the question, so their spelling has to stay as it is.
+    literal: bool = False
 
 
 Composer = Callable[[Random], Exchange]
@@ -32,6 +34,11 @@ def a(noun: str) -> str:
 def sentence(text: str) -> str:
     """The text with a capital letter in front; the rest stays as it is ("gRPC" keeps its case inside)."""
     return text if text.startswith(("gRPC", "vLLM")) else text[:1].upper() + text[1:]
+
+
+def listed(text: str) -> list[str]:
+    """Words of a table that is easier to read without quotes around each of them."""
+    return text.split()
 
 
 def joined(items: list[str]) -> str:

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
 from penstock.v1 import generation_pb2 as pb
 from penstock_service.engine.vllm.arguments import command_line, parse, prepare_environment
 from penstock_service.settings import Settings

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
 import pytest
-from penstock import AsyncClient, AsyncStream, Chunk, Client, Reply, Stream
 
+from penstock import AsyncClient, AsyncStream, Chunk, Client, Reply, Stream
 from tests.client.scripted_server import ScriptedServer
 
 T = TypeVar("T")

@@ -3,9 +3,9 @@
 import asyncio
 
 import pytest
+
 from penstock import APIConnectionError, APITimeoutError, InternalServerError, NotFoundError, RequestCancelled
 from penstock.v1 import generation_pb2 as pb
-
 from tests.client.conftest import Caller, MakeCaller
 from tests.client.scripted_server import ScriptedServer
 

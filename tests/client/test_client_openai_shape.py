@@ -9,9 +9,9 @@ from openai.types import Completion as OpenAICompletion
 from openai.types import Model as OpenAIModel
 from openai.types.chat import ChatCompletion as OpenAIChatCompletion
 from openai.types.chat import ChatCompletionChunk as OpenAIChunk
+
 from penstock import AsyncClient, BadRequestError, Client, NotFoundError, ServiceUnavailableError, StreamInterrupted
 from penstock.v1 import generation_pb2 as pb
-
 from tests.client.conftest import Caller, in_thread
 from tests.client.scripted_server import ScriptedServer
 

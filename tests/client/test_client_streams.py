@@ -6,8 +6,8 @@ import logging
 
 import grpc
 import pytest
-from penstock import APITimeoutError, AsyncClient, InternalServerError, RequestCancelled, StreamInterrupted
 
+from penstock import APITimeoutError, AsyncClient, InternalServerError, RequestCancelled, StreamInterrupted
 from tests.client.conftest import AsyncioCaller, BlockingCaller, Caller, in_thread
 from tests.client.scripted_server import ScriptedServer
 

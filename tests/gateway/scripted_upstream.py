@@ -9,6 +9,7 @@ from typing import NoReturn
 import grpc
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
 from penstock.v1 import generation_pb2 as pb
 from penstock.v1 import generation_pb2_grpc, models_pb2, models_pb2_grpc
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import grpc
 import httpx
-from penstock_gateway import sse
 
+from penstock_gateway import sse
 from tests.gateway.scripted_upstream import Failure, Script, ScriptedUpstream
 
 CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}], "stream": True}

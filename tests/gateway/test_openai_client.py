@@ -7,8 +7,8 @@ import grpc
 import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam
-from penstock.v1.generation_pb2 import FINISH_REASON_LENGTH
 
+from penstock.v1.generation_pb2 import FINISH_REASON_LENGTH
 from tests.gateway.scripted_upstream import MODEL, SLASHED_MODEL, Failure, Script, ScriptedUpstream
 
 MESSAGES: list[ChatCompletionMessageParam] = [

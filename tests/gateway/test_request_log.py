@@ -7,14 +7,14 @@ import grpc
 import httpx
 import pytest
 import structlog
-from penstock_gateway.errors import HANDLERS
-from penstock_gateway.request_log import RequestLog
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from structlog.typing import EventDict
 
+from penstock_gateway.errors import HANDLERS
+from penstock_gateway.request_log import RequestLog
 from tests.gateway.scripted_upstream import MODEL, Failure, Script, ScriptedUpstream
 
 PROMPT = "the-words-of-the-prompt"

@@ -78,3 +78,25 @@ async def test_while_the_model_loads_callers_learn_when_to_come_back(open_servic
     assert chat.status_code == 503
     assert chat.headers["retry-after"] == "5"
     assert chat.json()["error"]["code"] == "loading"
+
+
+@pytest.mark.real_vllm
+@pytest.mark.timeout(600)
+async def test_the_official_client_gets_sentences_from_the_real_model(real: Running) -> None:
+    messages: Any = [{"role": "user", "content": "What is a penstock?"}]
+    async with (
+        serve_gateway(upstream=real.address) as url,
+        openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="EMPTY", max_retries=0) as ai,
+    ):
+        whole = await ai.chat.completions.create(model="builtin", messages=messages, temperature=0)
+        stream = await ai.chat.completions.create(model="builtin", messages=messages, temperature=0, stream=True)
+        deltas = [chunk.choices[0].delta.content or "" async for chunk in stream]
+        completion = await ai.completions.create(model="builtin", prompt="Once upon a time", max_tokens=8)
+
+    answer = whole.choices[0].message.content or ""
+    assert "turbine" in answer
+    assert whole.choices[0].finish_reason == "stop"
+    assert "".join(deltas) == answer
+    assert len(deltas) > 5
+    assert completion.usage is not None
+    assert completion.usage.completion_tokens == 8

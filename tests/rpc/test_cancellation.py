@@ -4,8 +4,8 @@ import asyncio
 
 import grpc
 import pytest
-from penstock.v1 import generation_pb2 as pb
 
+from penstock.v1 import generation_pb2 as pb
 from tests.conftest import OpenService, Running, eventually
 
 LONG = pb.GenerateRequest(prompt="Hello", stopping={"max_tokens": 4000, "ignore_eos": True})

@@ -3,8 +3,8 @@
 import asyncio
 
 import grpc
-from penstock.v1 import generation_pb2 as pb
 
+from penstock.v1 import generation_pb2 as pb
 from tests.conftest import OpenService, Running, eventually
 from tests.rpc.error_details import failure_of
 

@@ -4,9 +4,9 @@ import asyncio
 
 import grpc
 import pytest
+
 from penstock.v1 import generation_pb2 as pb
 from penstock.v1 import models_pb2
-
 from tests.conftest import OpenService, Running, eventually
 from tests.rpc.error_details import Failure, failure_of
 from tests.rpc.faulty_engine import HeldLoading, faulty, without_chat

@@ -1,8 +1,8 @@
 """What Generate and StreamGenerate promise of a reply, on the simulated engine."""
 
 from google.protobuf import text_format
-from penstock.v1 import generation_pb2 as pb
 
+from penstock.v1 import generation_pb2 as pb
 from tests.conftest import OpenService, Running
 
 

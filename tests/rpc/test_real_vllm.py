@@ -7,9 +7,9 @@ from typing import Any
 
 import grpc
 import pytest
+
 from penstock.v1 import generation_pb2 as pb
 from penstock.v1 import models_pb2
-
 from tests.conftest import Running, eventually
 from tests.rpc.bad_requests import BAD_REQUESTS, bad_request
 from tests.rpc.error_details import failure_of

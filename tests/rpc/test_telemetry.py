@@ -9,9 +9,9 @@ import pytest
 import structlog
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
+
 from penstock.v1 import generation_pb2 as pb
 from penstock_service.call_log import configure_log
-
 from tests.conftest import OpenService, Running, eventually, opened, simulated_settings
 from tests.rpc.faulty_engine import faulty
 

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from penstock.accumulate import Accumulator
 from penstock.errors import InternalServerError
 from penstock.v1 import generation_pb2 as pb

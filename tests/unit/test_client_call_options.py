@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import pytest
+
 from penstock.arguments import ArgumentTypeError, ArgumentValueError
 from penstock.call_options import CLIENT_DEFAULT, CallOptions
 

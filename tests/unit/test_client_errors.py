@@ -4,7 +4,6 @@ import pickle
 from typing import Any
 
 import grpc
-import penstock
 import pytest
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
@@ -13,6 +12,8 @@ from google.rpc import error_details_pb2 as rpc
 from google.rpc import status_pb2
 from hypothesis import given
 from hypothesis import strategies as st
+
+import penstock
 from penstock import errors
 from penstock.reply import Reply
 from penstock.statuses import from_status

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types import completion_create_params
 from openai.types.chat import completion_create_params as chat_params
+
 from penstock import errors
 from penstock.openai_shape.body import chat_arguments, completion_arguments
 from penstock.openai_shape.create import chat_create, completion_create

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from penstock.arguments import ArgumentTypeError, ArgumentValueError
 from penstock.requests import GenerateOptions, generate_request
 from penstock.v1 import generation_pb2 as pb

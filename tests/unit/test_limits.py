@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from penstock.v1 import generation_pb2 as pb
 from penstock_service.errors import InvalidRequest
 from penstock_service.limits import SAMPLING_RANGES, ModelLimits, check, check_prompt_length

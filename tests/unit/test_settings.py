@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from penstock_service.configuration import ConfigurationError
 from penstock_service.engine.vllm.arguments import command_line
 from penstock_service.settings import settings_from

@@ -1,6 +1,7 @@
 """The arithmetic of Timings."""
 
 import pytest
+
 from penstock_service.engine.chunks import measured
 
 

@@ -1,9 +1,9 @@
 """OpenAI's routes that are not offered, so that their callers learn why and do not try again."""
 
-from penstock.errors import NotSupportedError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from penstock.errors import NotSupportedError
 from penstock_gateway.request_log import shortened
 
 PATHS = (

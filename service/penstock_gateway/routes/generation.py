@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from penstock import AsyncClient
-from penstock.openai_shape.body import chat_arguments, completion_arguments
 from starlette.requests import Request
 from starlette.responses import Response
 
+from penstock import AsyncClient
+from penstock.openai_shape.body import chat_arguments, completion_arguments
 from penstock_gateway.body import json_body
 from penstock_gateway.caller_headers import deadline, patience, trace_metadata
 from penstock_gateway.disconnect import unless_gone

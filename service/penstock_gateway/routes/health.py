@@ -1,8 +1,9 @@
 """`/health`: whether the service behind the gateway serves."""
 
-from penstock import APIError, AsyncClient
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+
+from penstock import APIError, AsyncClient
 
 PROBE_SECONDS = 2.0
 

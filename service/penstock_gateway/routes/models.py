@@ -1,8 +1,9 @@
 """`/v1/models`."""
 
-from penstock import AsyncClient
 from starlette.requests import Request
 from starlette.responses import Response
+
+from penstock import AsyncClient
 
 LOOKUP_SECONDS = 10.0
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 from penstock.v1.generation_pb2 import Finish, GenerateChunk, SequenceDelta, Timings, Usage
-
 from penstock_service.engine.base import Generation
 
 

@@ -12,7 +12,6 @@ from typing import Self
 
 from penstock.v1.generation_pb2 import GenerateChunk, Usage
 from penstock.v1.models_pb2 import Model
-
 from penstock_service import __version__
 from penstock_service.engine.base import Generation
 from penstock_service.engine.chunks import ChunkSequence, measured

@@ -10,8 +10,6 @@ from contextlib import aclosing
 from typing import Any
 
 import vllm
-from penstock.v1.generation_pb2 import GenerateChunk, GenerateRequest
-from penstock.v1.models_pb2 import Model
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.exceptions import VLLMClientError
 from vllm.inputs import TokensPrompt
@@ -22,6 +20,8 @@ from vllm.sampling_params import SamplingParams
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 
+from penstock.v1.generation_pb2 import GenerateChunk, GenerateRequest
+from penstock.v1.models_pb2 import Model
 from penstock_service.configuration import ConfigurationError
 from penstock_service.engine.base import Generation
 from penstock_service.engine.chunks import ChunkSequence

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from penstock.v1 import generation_pb2 as pb
 from vllm.outputs import CompletionOutput, RequestOutput
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 
+from penstock.v1 import generation_pb2 as pb
 from penstock_service.engine.chunks import measured
 from penstock_service.errors import Unavailable
 
