@@ -12,7 +12,7 @@ from penstock_service.call_log import configure_log
 from penstock_service.configuration import EXIT_CONFIGURATION, ConfigurationError, exit_if_wrong
 from penstock_service.engine.loading import check_engine_arguments
 from penstock_service.server import PortTaken
-from penstock_service.service import EngineDied, running_service
+from penstock_service.service import EngineFailed, running_service
 from penstock_service.settings import Settings, settings_from
 
 log = structlog.get_logger()
@@ -46,8 +46,8 @@ async def _serve(settings: Settings) -> int:
     except (ConfigurationError, PortTaken) as error:
         sys.stderr.write(f"penstock-serve: {error}\n")
         return EXIT_CONFIGURATION
-    except EngineDied as error:
-        log.error("stopped", error=str(error))
+    except EngineFailed as error:
+        log.error("stopped", error=str(error), exc_info=error.__cause__)
         return EXIT_FAILURE
     log.info("stopped")
     return 0

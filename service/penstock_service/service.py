@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import structlog
 from opentelemetry.sdk.trace.export import SpanExporter
 
+from penstock_service.configuration import ConfigurationError
 from penstock_service.engine.base import Engine
 from penstock_service.engine.loading import load_engine
 from penstock_service.health import Health
@@ -23,8 +24,8 @@ Load = Callable[[Settings], Awaitable[Engine]]
 _CLOSING_SECONDS = 0.5
 
 
-class EngineDied(RuntimeError):
-    """The engine stopped by itself."""
+class EngineFailed(RuntimeError):
+    """The engine did not start, or stopped by itself."""
 
 
 class Service:
@@ -38,12 +39,17 @@ class Service:
         self._health = health
 
     async def failure(self) -> None:
-        """Return never, or raise why the service cannot go on: what loading raised, or EngineDied."""
-        engine = await asyncio.shield(self.loading)
+        """Return never, or raise why the service cannot go on: ConfigurationError or EngineFailed."""
+        try:
+            engine = await asyncio.shield(self.loading)
+        except ConfigurationError:
+            raise
+        except Exception as error:
+            raise EngineFailed("the engine did not start") from error
         await engine.died()
         self.lifecycle.failed()
         await self._health.set_ready(False)
-        raise EngineDied("the engine has stopped by itself")
+        raise EngineFailed("the engine has stopped by itself")
 
     async def _load(self, load: Load, settings: Settings) -> Engine:
         log.info("loading", engine=settings.engine, model=settings.model_name)

@@ -16,6 +16,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from penstock.v1 import generation_pb2 as pb
 from penstock.v1.generation_pb2_grpc import GenerationStub
+from penstock_service.service import EngineFailed
+from tests.conftest import OpenService
+from tests.rpc.faulty_engine import HeldLoading
 
 FREE_PORTS = ["--grpc-port", "0", "--health-port", "0", "--metrics-port", "none"]
 SIMULATED = ["--engine", "simulated", *FREE_PORTS]
@@ -139,3 +142,15 @@ async def test_check_config_prints_the_settings_and_starts_nothing(tmp_path: Pat
     printed = json.loads(out)
     assert process.returncode == 0
     assert (printed["grpc_port"], printed["drain_seconds"], printed["log_level"]) == (7, 5, "error")
+
+
+async def test_an_engine_that_does_not_start_is_a_failure_of_the_service(open_service: OpenService) -> None:
+    loading = HeldLoading(MemoryError("no room"))
+    running = await open_service(load=loading, ready=False)
+    failing = asyncio.create_task(running.service.failure())
+
+    loading.release.set()
+
+    with pytest.raises(EngineFailed, match="did not start") as raised:
+        await failing
+    assert isinstance(raised.value.__cause__, MemoryError)

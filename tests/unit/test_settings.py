@@ -35,6 +35,14 @@ def test_what_follows_the_dashes_goes_to_vllm_verbatim_and_last() -> None:
     ]
 
 
+def test_the_built_in_models_defaults_yield_to_the_operators_words() -> None:
+    words = command_line(settings_from(["--", "--max-model-len=512"]))
+
+    assert "--enforce-eager" in words
+    assert words[-1] == "--max-model-len=512"
+    assert "--max-model-len" not in words
+
+
 def test_vllms_arguments_can_come_from_the_environment_as_a_shell_would_read_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

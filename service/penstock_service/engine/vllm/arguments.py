@@ -26,8 +26,8 @@ _BUILTIN_ENVIRONMENT = {
     # GiB. vLLM's own default on the CPU takes half of the machine's memory.
     "VLLM_CPU_KVCACHE_SPACE": "1",
 }
-# Compiling takes longer than the small model's first thousand answers; operators can say otherwise after `--`.
-_BUILTIN_ARGUMENTS = ["--max-model-len", "1024", "--enforce-eager"]
+# Compiling takes longer than the small model's first thousand answers.
+_BUILTIN_ARGUMENTS = {"--max-model-len": ["1024"], "--enforce-eager": []}
 
 
 def prepare_environment(settings: Settings) -> None:
@@ -37,11 +37,13 @@ def prepare_environment(settings: Settings) -> None:
 
 
 def command_line(settings: Settings) -> list[str]:
-    """vLLM's command line: our model and its defaults, then the operator's own words, which are stronger."""
+    """vLLM's command line: the model, our defaults for the built-in one, then the operator's own words, verbatim."""
     builtin = settings.model == BUILTIN
     model = str(files("penstock_service") / "builtin") if builtin else settings.model
-    ours = ["--model", model, "--served-model-name", settings.model_name, *(_BUILTIN_ARGUMENTS if builtin else [])]
-    return [*ours, *settings.engine_args]
+    said = {word.split("=")[0] for word in settings.engine_args}
+    defaults = _BUILTIN_ARGUMENTS if builtin else {}
+    ours = [word for name, value in defaults.items() if name not in said for word in (name, *value)]
+    return ["--model", model, "--served-model-name", settings.model_name, *ours, *settings.engine_args]
 
 
 def parse(words: list[str]) -> AsyncEngineArgs:
