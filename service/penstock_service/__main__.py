@@ -11,7 +11,6 @@ import uvloop
 from penstock_service.call_log import configure_log
 from penstock_service.configuration import EXIT_CONFIGURATION, ConfigurationError, exit_if_wrong
 from penstock_service.engine.loading import check_engine_arguments
-from penstock_service.server import PortTaken
 from penstock_service.service import EngineFailed, running_service
 from penstock_service.settings import Settings, settings_from
 
@@ -43,7 +42,7 @@ async def _serve(settings: Settings) -> int:
                 task.cancel()
             if failure in done:
                 await failure
-    except (ConfigurationError, PortTaken) as error:
+    except ConfigurationError as error:
         sys.stderr.write(f"penstock-serve: {error}\n")
         return EXIT_CONFIGURATION
     except EngineFailed as error:

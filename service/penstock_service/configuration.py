@@ -51,6 +51,13 @@ class ConfigurationError(Exception):
     """The settings are wrong; the text says which, in one sentence each."""
 
 
+class PortTaken(ConfigurationError):
+    """A port of the settings cannot be opened."""
+
+    def __init__(self, setting: str, host: str, port: int) -> None:
+        super().__init__(f"{setting}: cannot open {host}:{port}")
+
+
 def load(settings: type[S], argv: Sequence[str], **given: Any) -> S:
     """Read `settings` from the command line `argv`, the environment and the file that `--config` names.
 

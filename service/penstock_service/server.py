@@ -5,6 +5,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from penstock.v1 import generation_pb2, generation_pb2_grpc, models_pb2, models_pb2_grpc
 from penstock_service import reflection
+from penstock_service.configuration import PortTaken
 from penstock_service.generation import GenerationServicer
 from penstock_service.health import Health
 from penstock_service.lifecycle import Lifecycle
@@ -17,10 +18,6 @@ _SERVICES = (
     models_pb2.DESCRIPTOR.services_by_name["Models"].full_name,
     health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
 )
-
-
-class PortTaken(OSError):
-    """A port of the settings cannot be opened."""
 
 
 def channel_options(settings: Settings) -> list[tuple[str, int]]:
@@ -69,4 +66,4 @@ def _open(server: grpc.aio.Server, setting: str, host: str, port: int) -> int:
     try:
         return server.add_insecure_port(address)
     except RuntimeError as error:
-        raise PortTaken(f"{setting}: cannot open {address}") from error
+        raise PortTaken(setting, host, port) from error

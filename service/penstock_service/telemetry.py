@@ -26,6 +26,7 @@ from prometheus_client import start_http_server
 from penstock_service import __version__
 from penstock_service.attributes import call_attributes, generation_attributes, metric_attributes
 from penstock_service.call import Call
+from penstock_service.configuration import PortTaken
 from penstock_service.settings import Settings
 
 # Buckets in seconds, from OpenTelemetry's GenAI metric conventions.
@@ -108,6 +109,7 @@ def telemetry(settings: Settings, spans: SpanExporter | None = None) -> Iterator
     """Export as the settings and the OTEL_* variables say; yield Telemetry and the Prometheus endpoint's port.
 
     `spans` is a further exporter, for tests. On exit what is buffered is sent and the endpoint closed.
+    Raises PortTaken.
     """
     closing: list[Callable[[], object]] = []
     resource = Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME", "penstock")})
@@ -138,16 +140,24 @@ def _tracer_provider(
     return provider
 
 
+def _open_prometheus(host: str, port: int, closing: list[Callable[[], object]]) -> int:
+    try:
+        server, _ = start_http_server(port, host)
+    except OSError as error:
+        raise PortTaken("metrics_port", host, port) from error
+    closing.append(server.server_close)
+    closing.append(server.shutdown)
+    return int(server.server_port)
+
+
 def _meter_provider(
     settings: Settings, resource: Resource, closing: list[Callable[[], object]]
 ) -> tuple[metrics.MeterProvider, int | None]:
     readers: list[MetricReader] = [PeriodicExportingMetricReader(OTLPMetricExporter())] if _otlp("METRICS") else []
     port = None
     if settings.metrics_port is not None:
+        port = _open_prometheus(settings.host, settings.metrics_port, closing)
         readers.append(PrometheusMetricReader())
-        server, _ = start_http_server(settings.metrics_port, settings.host)
-        closing.append(server.shutdown)
-        port = server.server_port
     if not readers:
         return NoOpMeterProvider(), None
     provider = MeterProvider(readers, resource)

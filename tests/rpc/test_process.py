@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -118,13 +119,14 @@ async def test_a_wrong_value_in_the_environment_or_the_file_is_named_as_well(tmp
     assert "grpc_prt: extra inputs are not permitted" in await refused("--config", str(file))
 
 
-async def test_a_port_that_is_taken_stops_the_start_with_a_sentence() -> None:
-    async with serving(*SIMULATED) as server:
-        ports = await server.line("listening")
+@pytest.mark.parametrize("port", ["grpc_port", "health_port", "metrics_port"])
+async def test_a_port_that_is_taken_stops_the_start_with_a_sentence(port: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = taken.getsockname()[1]
 
-        said = await refused(*SIMULATED, "--grpc-port", str(ports["grpc_port"]))
+        said = await refused(*SIMULATED, f"--{port.replace('_', '-')}", str(number))
 
-    assert f"grpc_port: cannot open 127.0.0.1:{ports['grpc_port']}" in said
+    assert said.endswith(f"penstock-serve: {port}: cannot open 127.0.0.1:{number}")
 
 
 async def test_check_config_prints_the_settings_and_starts_nothing(tmp_path: Path) -> None:
