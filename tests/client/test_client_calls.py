@@ -48,10 +48,6 @@ async def test_a_streams_reply_is_what_generate_would_have_returned(caller: Call
     assert reply.request_id == "job-9"
 
 
-async def test_nothing_is_dialled_before_the_first_call(make_caller: MakeCaller) -> None:
-    make_caller("dns:///no.such.name.invalid:1")  # neither fails nor warns
-
-
 async def test_a_refused_connection_is_told_at_once(make_caller: MakeCaller) -> None:
     caller = make_caller("127.0.0.1:1")
 

@@ -34,6 +34,7 @@ async def test_a_stream_cancelled_midway_leaves_the_engine(simulated: Running) -
     call.cancel()
 
     await eventually(lambda: is_idle(simulated), "the engine is idle")
+    assert await call.code() is grpc.StatusCode.CANCELLED
 
 
 async def test_a_call_cancelled_while_it_waits_for_a_place_leaves_the_queue(open_service: OpenService) -> None:

@@ -5,6 +5,7 @@ import asyncio
 import grpc
 
 from penstock.v1 import generation_pb2 as pb
+from penstock_service.lifecycle import Stage
 from tests.conftest import OpenService, Running, eventually
 from tests.rpc.error_details import failure_of
 
@@ -45,3 +46,5 @@ async def test_an_idle_service_does_not_wait(open_service: OpenService) -> None:
 
     async with asyncio.timeout(5):
         await running.service.drain(3600)
+
+    assert running.service.lifecycle.stage is Stage.DRAINING

@@ -7,6 +7,7 @@ choices (include_usage), else on the last finish piece. No other piece is withou
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Generic, TypeVar
 
 from penstock.openai_shape.results import CHAT_ID, COMPLETION_ID, openai_finish_reason, usage_of
@@ -24,7 +25,7 @@ from penstock.v1.generation_pb2 import Usage
 PieceT = TypeVar("PieceT", ChatCompletionChunk, Completion)
 
 
-class _Pieces(Generic[PieceT]):
+class _Pieces(ABC, Generic[PieceT]):
     """Folds the chunks of `prompts` streams, in any order of the streams. The subclasses know the shape of a piece."""
 
     _id_prefix: str
@@ -67,14 +68,14 @@ class _Pieces(Generic[PieceT]):
     def _beginning(self, index: int) -> list[PieceT]:
         return []
 
-    def _text(self, index: int, text: str) -> PieceT:
-        raise NotImplementedError
+    @abstractmethod
+    def _text(self, index: int, text: str) -> PieceT: ...
 
-    def _finish(self, index: int, reason: str, usage: CompletionUsage | None) -> PieceT:
-        raise NotImplementedError
+    @abstractmethod
+    def _finish(self, index: int, reason: str, usage: CompletionUsage | None) -> PieceT: ...
 
-    def _usage_alone(self, usage: CompletionUsage) -> PieceT:
-        raise NotImplementedError
+    @abstractmethod
+    def _usage_alone(self, usage: CompletionUsage) -> PieceT: ...
 
 
 class ChatPieces(_Pieces[ChatCompletionChunk]):
