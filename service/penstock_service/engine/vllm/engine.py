@@ -26,7 +26,7 @@ from penstock_service.configuration import ConfigurationError
 from penstock_service.engine.base import Generation
 from penstock_service.engine.chunks import ChunkSequence
 from penstock_service.engine.vllm import translation
-from penstock_service.engine.vllm.daemon_thread import in_daemon_thread
+from penstock_service.daemon_thread import in_daemon_thread
 from penstock_service.errors import InvalidRequest, Unavailable, Violation
 from penstock_service.limits import ModelLimits, check_prompt_length
 

@@ -1,4 +1,4 @@
-"""Awaits blocking work that nothing can interrupt, such as loading a model."""
+"""Awaits blocking work that nothing can interrupt, such as loading a model, without holding up the end of the process."""
 
 import asyncio
 import contextlib
