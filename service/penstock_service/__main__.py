@@ -1,9 +1,9 @@
 """`penstock-serve`: settings, service, wait for a signal, drain."""
 
 import asyncio
-import contextlib
 import signal
 import sys
+from collections.abc import Callable
 
 import structlog
 import uvloop
@@ -35,7 +35,7 @@ def main() -> None:
 async def _serve(settings: Settings) -> int:
     try:
         async with running_service(settings) as service:
-            stop = asyncio.create_task(_signal())
+            stop = asyncio.create_task(_signal(service.lifecycle.end_calls))
             failure = asyncio.create_task(service.failure())
             done, _ = await asyncio.wait([stop, failure], return_when=asyncio.FIRST_COMPLETED)
             for task in (stop, failure):
@@ -52,20 +52,20 @@ async def _serve(settings: Settings) -> int:
     return 0
 
 
-async def _signal() -> None:
-    """Return at the first SIGTERM or SIGINT; the second ends the process at once, as without a handler."""
+async def _signal(hurry: Callable[[], None]) -> None:
+    """Return at the first SIGTERM or SIGINT. A further one calls `hurry`, so that the drain waits no longer."""
     received = asyncio.Event()
-    loop = asyncio.get_running_loop()
 
-    def first(number: signal.Signals) -> None:
+    def handle(number: signal.Signals) -> None:
         log.info("signal", name=number.name)
+        if received.is_set():
+            hurry()
         received.set()
-        loop.remove_signal_handler(number)
 
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, first, number)
-    with contextlib.suppress(asyncio.CancelledError):
-        await received.wait()
+        loop.add_signal_handler(number, handle, number)
+    await received.wait()
 
 
 if __name__ == "__main__":

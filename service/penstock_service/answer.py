@@ -14,10 +14,13 @@ from penstock_service.call import Call
 from penstock_service.call_log import log_call
 from penstock_service.errors import InternalError, ServiceError
 from penstock_service.telemetry import Telemetry
+from penstock_service.wire import readable
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 log = structlog.get_logger()
+
+_DEADLINE_JITTER_SECONDS = 0.05
 
 
 class Recorded(Protocol):
@@ -29,36 +32,38 @@ class Recorded(Protocol):
 S = TypeVar("S", bound=Recorded)
 Request = TypeVar("Request")
 Reply = TypeVar("Reply")
+Handler = Callable[[S, Request, Context, Call], Awaitable[Reply]]
 
 
-def answers(
-    handler: Callable[[S, Request, Context, Call], Awaitable[Reply]],
-) -> Callable[[S, Request, Context], Any]:
-    """Make an RPC handler that answers what it raises with a status, and leaves one log line, a span and metrics."""
+def answers(method: str) -> Callable[[Handler[S, Request, Reply]], Callable[[S, Request, Context], Any]]:
+    """Make the handler of an RPC answer what it raises with a status, and leave one log line, a span and metrics.
 
-    @functools.wraps(handler)
-    async def answering(self: S, request: Request, context: Context) -> Reply:
-        call = Call(
-            method=f"penstock.v1.{handler.__qualname__.replace('Servicer.', '/')}",
-            deadline_seconds=context.time_remaining(),
-        )
-        with self.telemetry.span(call, context.invocation_metadata()) as span:
-            try:
-                return await handler(self, request, context, call)
-            except asyncio.CancelledError as raised:
-                if _is_cancelled():
-                    _note_cancellation(call)
-                    raise
-                error = _expected(raised, call)
-            except Exception as raised:
-                error = _expected(raised, call)
-            finally:
-                self.telemetry.record(call, span)
-                log_call(call, span)
-        # Outside `except`: abort() raises, and what it raises must not be caught here again.
-        return await context.abort_with_status(to_status(error.status()))
+    `method` is the RPC's full name, such as "penstock.v1.Generation/Generate".
+    """
 
-    return answering
+    def decorate(handler: Handler[S, Request, Reply]) -> Callable[[S, Request, Context], Any]:
+        @functools.wraps(handler)
+        async def answering(self: S, request: Request, context: Context) -> Reply:
+            call = Call(method, deadline_seconds=context.time_remaining())
+            with self.telemetry.span(call, context.invocation_metadata()) as span:
+                try:
+                    return await handler(self, readable(request), context, call)
+                except asyncio.CancelledError as raised:
+                    if _is_cancelled():
+                        _note_cancellation(call)
+                        raise
+                    error = _expected(raised, call)
+                except Exception as raised:
+                    error = _expected(raised, call)
+                finally:
+                    self.telemetry.record(call, span)
+                    log_call(call, span)
+            # Outside `except`: abort() raises, and what it raises must not be caught here again.
+            return await context.abort_with_status(to_status(error.status()))
+
+        return answering
+
+    return decorate
 
 
 def _is_cancelled() -> bool:
@@ -79,7 +84,11 @@ def _expected(raised: BaseException, call: Call) -> ServiceError:
 
 
 def _note_cancellation(call: Call) -> None:
-    """gRPC cancels the handler both when the caller leaves and when its deadline passes."""
-    late = call.deadline_seconds is not None and time.monotonic() - call.received >= call.deadline_seconds
+    """gRPC cancels the handler both when the caller leaves and when its deadline passes.
+
+    At its deadline the caller leaves as well, and which of the two arrives first is a matter of chance.
+    """
+    elapsed, deadline = time.monotonic() - call.received, call.deadline_seconds
+    late = deadline is not None and elapsed >= deadline - min(_DEADLINE_JITTER_SECONDS, deadline / 5)
     call.code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
     call.reason = call.code.name

@@ -72,8 +72,8 @@ def load(settings: type[S], argv: Sequence[str], **given: Any) -> S:
         return Sourced(_cli_parse_args=list(argv), **given)
     except ValidationError as error:
         raise ConfigurationError(_sentences(error)) from error
-    except (SettingsError, ValueError) as error:
-        raise ConfigurationError(str(error)) from error
+    except (SettingsError, ValueError, OSError) as error:
+        raise ConfigurationError(f"{file or 'settings'}: {error}") from error
 
 
 @contextlib.contextmanager
@@ -93,7 +93,7 @@ def _config_file(settings: type[Configuration], argv: Sequence[str]) -> Path | N
             name = next(iter(argv[position + 1 :]), "")
         elif flag.startswith("--config="):
             name = flag.removeprefix("--config=")
-    if name is None:
+    if not name:
         return None
     if not Path(name).is_file():
         raise ConfigurationError(f"config: there is no file {name!r}")

@@ -1,4 +1,4 @@
-"""Awaits blocking work that nothing can interrupt, such as loading a model, without holding up the end of the process."""
+"""Awaits blocking work that nothing can interrupt, such as loading a model."""
 
 import asyncio
 import contextlib
@@ -32,5 +32,5 @@ async def in_daemon_thread(work: Callable[[], T]) -> T:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(settle, *outcome)
 
-    threading.Thread(target=run, name="load engine", daemon=True).start()
+    threading.Thread(target=run, daemon=True).start()
     return await done

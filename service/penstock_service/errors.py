@@ -4,6 +4,7 @@
     ├── InvalidRequest       INVALID_ARGUMENT    the caller mends the request
     ├── ModelNotFound        NOT_FOUND           the caller asks for another model
     ├── FeatureOff           FAILED_PRECONDITION the operator would have to serve another model
+    ├── Overloaded           RESOURCE_EXHAUSTED  another replica, or the same one after the delay
     ├── Unavailable          UNAVAILABLE         another replica, or the same one later
     └── InternalError        INTERNAL            we read the log
 
@@ -109,6 +110,12 @@ _RETRY_AFTER: dict[UnavailableReason, timedelta] = {
 }
 
 
+def _retry_info(delay: timedelta) -> error_details_pb2.RetryInfo:
+    retry = error_details_pb2.RetryInfo()
+    retry.retry_delay.FromTimedelta(delay)
+    return retry
+
+
 class Unavailable(ServiceError):
     """This server cannot serve the call now; nothing is wrong with the call."""
 
@@ -120,9 +127,21 @@ class Unavailable(ServiceError):
         super().__init__(f"{_UNAVAILABLE_TEXTS[reason]}; another replica may serve the call")
 
     def details(self) -> Iterable[Message]:
-        retry = error_details_pb2.RetryInfo()
-        retry.retry_delay.FromTimedelta(self.retry_after)
-        yield retry
+        yield _retry_info(self.retry_after)
+
+
+class Overloaded(ServiceError):
+    """The engine's queue is full."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "OVERLOADED"
+    retry_after = timedelta(seconds=1)
+
+    def __init__(self) -> None:
+        super().__init__("the engine's queue is full")
+
+    def details(self) -> Iterable[Message]:
+        yield _retry_info(self.retry_after)
 
 
 class InternalError(ServiceError):

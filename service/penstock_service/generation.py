@@ -23,17 +23,17 @@ class GenerationServicer(Servicer):
         self._lifecycle = lifecycle
         self.telemetry = telemetry
 
-    @answers
+    @answers("penstock.v1.Generation/Generate")
     async def Generate(self, request: GenerateRequest, context: Context, call: Call) -> GenerateResponse:
         """See the contract."""
         async with self._generation(request, call, streamed=False) as chunks:
-            chunk = await anext(chunks)
+            (chunk,) = [chunk async for chunk in chunks]
             call.finished(chunk)
         return _whole(chunk)
 
     # A coroutine that writes, not a generator that yields: grpc.aio does not close a generator whose call ends midway,
     # and the engine would go on generating for nobody.
-    @answers
+    @answers("penstock.v1.Generation/StreamGenerate")
     async def StreamGenerate(self, request: GenerateRequest, context: Context, call: Call) -> None:
         """See the contract."""
         async with self._generation(request, call, streamed=True) as chunks:

@@ -10,19 +10,26 @@ still runs, and its callers would see CANCELLED instead of UNAVAILABLE.
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import Enum
+from enum import Enum, auto
 
 from penstock_service.engine.base import Engine
 from penstock_service.errors import Unavailable, UnavailableReason
 
 
 class Stage(Enum):
-    """A stage of the service's life; its value is why a call is refused in it."""
+    """A stage of the service's life."""
 
-    LOADING = "LOADING"
-    SERVING = None
-    DRAINING = "DRAINING"
-    FAILED = "ENGINE_DEAD"
+    LOADING = auto()
+    SERVING = auto()
+    DRAINING = auto()
+    FAILED = auto()
+
+
+_REFUSALS: dict[Stage, UnavailableReason] = {
+    Stage.LOADING: "LOADING",
+    Stage.DRAINING: "DRAINING",
+    Stage.FAILED: "ENGINE_DEAD",
+}
 
 
 class Lifecycle:
@@ -43,9 +50,8 @@ class Lifecycle:
 
     def loaded(self, engine: Engine) -> None:
         """Begin to serve, unless a stop came first."""
-        self._engine = engine
         if self.stage is Stage.LOADING:
-            self.stage = Stage.SERVING
+            self._engine, self.stage = engine, Stage.SERVING
 
     def failed(self) -> None:
         """Refuse all further calls: the engine is dead."""
@@ -54,10 +60,10 @@ class Lifecycle:
     @contextmanager
     def call(self) -> Iterator[Engine]:
         """Admit the current task's call and lend it the engine. Raises Unavailable with the stage's reason."""
-        if self.stage is not Stage.SERVING or self._engine is None:
-            raise Unavailable(self._refusal())
+        if self.stage in _REFUSALS:
+            raise Unavailable(_REFUSALS[self.stage])
         task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - handlers are coroutines, which run in tasks
+        assert task is not None and self._engine is not None  # noqa: S101, PT018 - a task serves, so there is an engine
         self._calls.add(task)
         self._idle.clear()
         try:
@@ -71,18 +77,22 @@ class Lifecycle:
             if not self._calls:
                 self._idle.set()
 
-    async def drain(self, seconds: float) -> None:
-        """Refuse new calls, let the admitted ones run for up to `seconds`, then end them with UNAVAILABLE."""
+    def draining(self) -> None:
+        """Refuse all further calls: the service stops."""
         if self.stage is not Stage.FAILED:
             self.stage = Stage.DRAINING
+
+    async def drain(self, seconds: float) -> None:
+        """Wait up to `seconds` for the admitted calls to finish, then end them."""
         try:
             async with asyncio.timeout(seconds):
                 await self._idle.wait()
         except TimeoutError:
-            self._ending = True
-            for task in self._calls:
-                task.cancel()
+            self.end_calls()
             await self._idle.wait()
 
-    def _refusal(self) -> UnavailableReason:
-        return "LOADING" if self.stage.value is None else self.stage.value
+    def end_calls(self) -> None:
+        """End the calls that still run with UNAVAILABLE."""
+        self._ending = True
+        for task in self._calls:
+            task.cancel()

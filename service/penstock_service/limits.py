@@ -63,15 +63,17 @@ class ModelLimits(NamedTuple):
 
 def check(request: pb.GenerateRequest, limits: ModelLimits) -> None:
     """Raise InvalidRequest with every field of `request` that is wrong by itself."""
-    wrong = [
-        *_input_violations(request, limits),
-        *_sampling_violations(request.sampling, limits),
-        *_stopping_violations(request.stopping, limits),
-        *_response_violations(request),
-    ]
+    wrong = list(islice(_violations(request, limits), InvalidRequest.MOST_VIOLATIONS + 1))
     too_long = list(_size_violations(request, limits))
     if wrong or too_long:
         raise InvalidRequest([*wrong, *too_long], reason="INVALID_FIELD" if wrong else "CONTEXT_LENGTH")
+
+
+def _violations(request: pb.GenerateRequest, limits: ModelLimits) -> Iterator[Violation]:
+    yield from _input_violations(request, limits)
+    yield from _sampling_violations(request.sampling, limits)
+    yield from _stopping_violations(request.stopping, limits)
+    yield from _response_violations(request)
 
 
 def check_prompt_length(tokens: int, field: str, limits: ModelLimits) -> None:
@@ -93,7 +95,7 @@ def _input_violations(request: pb.GenerateRequest, limits: ModelLimits) -> Itera
             yield Violation("prompt", "must not be empty")
         case "token_ids" if not request.token_ids.ids:
             yield Violation("token_ids.ids", "must hold at least one token")
-        case "token_ids":
+        case "token_ids" if len(request.token_ids.ids) < limits.context_length:  # more are refused by their number
             yield from _vocabulary_violations("token_ids.ids", request.token_ids.ids, limits)
         case "conversation":
             yield from _conversation_violations(request.conversation)
@@ -102,11 +104,16 @@ def _input_violations(request: pb.GenerateRequest, limits: ModelLimits) -> Itera
 def _size_violations(request: pb.GenerateRequest, limits: ModelLimits) -> Iterator[Violation]:
     if len(request.token_ids.ids) >= limits.context_length:
         yield _too_many_tokens(len(request.token_ids.ids), "token_ids.ids", limits)
-    texts = (part.text for message in request.conversation.messages for part in message.content)
-    for field, size in (("prompt", _size(request.prompt)), ("conversation", sum(map(_size, texts)))):
+    for field, size in (("prompt", _size(request.prompt)), ("conversation", _conversation_size(request.conversation))):
         if size > limits.max_prompt_bytes:
             most = limits.max_prompt_bytes
             yield Violation(field, f"has {size} bytes; more than {most} cannot fit the model's context")
+
+
+def _conversation_size(conversation: pb.Conversation) -> int:
+    # A message of permitted size can hold millions of empty turns, which are refused by their number.
+    messages = islice(conversation.messages, MOST_MESSAGES)
+    return sum(_size(part.text) for message in messages for part in islice(message.content, MOST_PARTS))
 
 
 def _size(text: str) -> int:
@@ -135,6 +142,7 @@ def _message_violations(field: str, message: pb.Message) -> Iterator[Violation]:
         yield Violation(f"{field}.role", f"must be one of {', '.join(pb.Role.keys()[1:])}, got {message.role}")
     if not 1 <= len(message.content) <= MOST_PARTS:
         yield Violation(f"{field}.content", f"must be 1 to {MOST_PARTS} parts, got {len(message.content)}")
+        return
     for position, part in enumerate(message.content):
         if part.WhichOneof("part") is None:
             yield Violation(f"{field}.content[{position}]", "has no part: set text")
@@ -152,7 +160,7 @@ def _sampling_violations(sampling: pb.SamplingOptions, limits: ModelLimits) -> I
 def _stopping_violations(stopping: pb.StoppingOptions, limits: ModelLimits) -> Iterator[Violation]:
     if stopping.HasField("max_tokens") and stopping.max_tokens < 1:
         yield Violation("stopping.max_tokens", f"must be at least 1, got {stopping.max_tokens}")
-    most = min(stopping.max_tokens if stopping.HasField("max_tokens") else limits.context_length, limits.context_length)
+    most = stopping.max_tokens if stopping.HasField("max_tokens") else limits.context_length
     if not 0 <= stopping.min_tokens <= max(most, 1):
         yield Violation("stopping.min_tokens", f"must be from 0 to max_tokens ({most}), got {stopping.min_tokens}")
     if len(stopping.stop) > MOST_STOP_TEXTS:

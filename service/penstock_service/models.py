@@ -10,6 +10,8 @@ from penstock_service.errors import InvalidRequest, ModelNotFound, Violation
 from penstock_service.lifecycle import Lifecycle
 from penstock_service.telemetry import Telemetry
 
+MOST_NAME_BYTES = 512
+
 
 class ModelsServicer(Servicer):
     """Answers ListModels and GetModel from the lifecycle's engine."""
@@ -18,18 +20,18 @@ class ModelsServicer(Servicer):
         self._lifecycle = lifecycle
         self.telemetry = telemetry
 
-    @answers
+    @answers("penstock.v1.Models/ListModels")
     async def ListModels(self, request: ListModelsRequest, context: Context, call: Call) -> ListModelsResponse:
         """See the contract."""
         with self._lifecycle.call() as engine:
             return ListModelsResponse(models=[engine.model])
 
-    @answers
+    @answers("penstock.v1.Models/GetModel")
     async def GetModel(self, request: GetModelRequest, context: Context, call: Call) -> Model:
         """See the contract."""
         with self._lifecycle.call() as engine:
-            if not request.name:
-                raise InvalidRequest([Violation("name", "must not be empty")])
+            if not 1 <= (size := len(request.name.encode())) <= MOST_NAME_BYTES:
+                raise InvalidRequest([Violation("name", f"must have 1 to {MOST_NAME_BYTES} bytes, got {size}")])
             return find_model(request.name, [engine.model])
 
 

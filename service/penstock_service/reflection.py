@@ -32,6 +32,6 @@ class _PoolWithMethods:
             return found.file
 
 
-def enable(server: Any, services: tuple[str, ...]) -> None:
+def enable(server: Any, *services: str) -> None:
     """Offer reflection of `services`, itself included, on `server`."""
     reflection.enable_server_reflection((*services, SERVICE_NAME), server, pool=_PoolWithMethods())

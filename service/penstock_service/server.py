@@ -3,7 +3,7 @@
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from penstock.v1 import generation_pb2, generation_pb2_grpc, models_pb2, models_pb2_grpc
+from penstock.v1 import generation_pb2, models_pb2
 from penstock_service import reflection
 from penstock_service.configuration import PortTaken
 from penstock_service.generation import GenerationServicer
@@ -12,22 +12,22 @@ from penstock_service.lifecycle import Lifecycle
 from penstock_service.models import ModelsServicer
 from penstock_service.settings import Settings
 from penstock_service.telemetry import Telemetry
+from penstock_service.wire import add_service
 
-_SERVICES = (
-    generation_pb2.DESCRIPTOR.services_by_name["Generation"].full_name,
-    models_pb2.DESCRIPTOR.services_by_name["Models"].full_name,
-    health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
-)
+_GENERATION = generation_pb2.DESCRIPTOR.services_by_name["Generation"]
+_MODELS = models_pb2.DESCRIPTOR.services_by_name["Models"]
+_HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"]
 
 
 def channel_options(settings: Settings) -> list[tuple[str, int]]:
     """The limits of a connection. The client's options are their counterpart (penstock/channel.py)."""
     return [
         ("grpc.max_receive_message_length", settings.max_message_bytes),
-        ("grpc.max_send_message_length", settings.max_message_bytes),
         ("grpc.max_concurrent_streams", settings.max_concurrent_streams),
-        # Soft limit; gRPC refuses a call at 1.25 times it. Well above what traces, keys and routing need.
+        # Above the first gRPC refuses by chance, the likelier the larger; above the second always. Traces, keys and
+        # routing need a fraction of it.
         ("grpc.max_metadata_size", 8 << 10),
+        ("grpc.absolute_max_metadata_size", 16 << 10),
         # A silent prefill sends nothing for long: clients may ping every 10 s (ours do every 20 s). gRPC's default of
         # 300 s would answer them with GOAWAY. The name has no `recv` in it; that spelling is silently ignored.
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
@@ -46,11 +46,11 @@ def service_server(
 ) -> tuple[grpc.aio.Server, int]:
     """The server with the whole contract, its port opened but not started; and that port. Raises PortTaken."""
     server = grpc.aio.server(options=channel_options(settings))
-    generation_pb2_grpc.add_GenerationServicer_to_server(GenerationServicer(lifecycle, telemetry), server)
-    models_pb2_grpc.add_ModelsServicer_to_server(ModelsServicer(lifecycle, telemetry), server)
+    add_service(server, _GENERATION, GenerationServicer(lifecycle, telemetry))
+    add_service(server, _MODELS, ModelsServicer(lifecycle, telemetry))
     health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
     if settings.reflection:
-        reflection.enable(server, _SERVICES)
+        reflection.enable(server, *(service.full_name for service in (_GENERATION, _MODELS, _HEALTH)))
     return server, _open(server, "grpc_port", settings.host, settings.grpc_port)
 
 

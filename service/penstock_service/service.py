@@ -61,15 +61,21 @@ class Service:
 
     async def drain(self, seconds: float) -> None:
         """Become unready, let running calls finish for up to `seconds`, end the rest."""
+        self.lifecycle.draining()
         await self._health.set_ready(False)
         log.info("draining", running=self.lifecycle.running, seconds=seconds)
         await self.lifecycle.drain(seconds)
 
     async def close_engine(self) -> None:
-        """Stop the engine, or its loading."""
+        """Stop the engine, or its loading. What loading raised is `failure`'s to tell."""
         self.loading.cancel()
-        with contextlib.suppress(asyncio.CancelledError, Exception):
-            await (await self.loading).close()
+        (engine,) = await asyncio.gather(self.loading, return_exceptions=True)
+        if isinstance(engine, BaseException):
+            return
+        try:
+            await engine.close()
+        except Exception:
+            log.warning("the engine did not stop as it should", exc_info=True)
 
 
 @contextlib.asynccontextmanager
@@ -78,7 +84,7 @@ async def running_service(
 ) -> AsyncIterator[Service]:
     """Open the ports and begin to load the engine; on exit drain, then stop. Raises PortTaken."""
     async with contextlib.AsyncExitStack() as stack:
-        measured, metrics_port = stack.enter_context(telemetry(settings, spans))
+        measured, metrics_port = await stack.enter_async_context(telemetry(settings, spans))
         health, lifecycle = Health(), Lifecycle()
         await health.start()
         probes, health_port = health_server(settings, health)

@@ -65,7 +65,7 @@ class Settings(Configuration):
     drain_seconds: Seconds = 30
     "How long running calls may go on after SIGTERM."
     max_message_bytes: int = Field(32 << 20, ge=1024, le=1 << 30)
-    "Largest message received or sent."
+    "Largest request; a reply is bounded by the model's context."
     max_concurrent_streams: int = Field(1024, ge=1, le=1 << 20)
     "Calls that one connection may have open; a client's further ones wait inside the client."
     max_connection_age_seconds: Seconds = Field(1800, gt=0)
@@ -87,6 +87,9 @@ class Settings(Configuration):
     def _arguments_have_an_engine(self) -> Self:
         if self.engine == "simulated" and self.engine_args:
             raise ValueError("the simulated engine takes no arguments after `--`; its own flags are --simulated.*")
+        for word in self.engine_args:
+            if (flag := word.split("=")[0].replace("_", "-")) in ("--model", "--served-model-name"):
+                raise ValueError(f"{flag} is our own flag as well: give it before the `--`")
         return self
 
     @property

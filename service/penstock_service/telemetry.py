@@ -1,14 +1,16 @@
 """OpenTelemetry for the service: spans and the GenAI server histograms, by call and never by token.
 
-Traces and metrics go out by OTLP when the standard OTEL_EXPORTER_OTLP_* variables name an endpoint; metrics are also on
-the Prometheus endpoint, beside whatever else the process registers there (vLLM's own metrics).
+Traces and metrics go out by OTLP over gRPC when the standard OTEL_EXPORTER_OTLP_* variables name an endpoint; metrics
+are also on the Prometheus endpoint, beside whatever else the process registers there (vLLM's own metrics).
 """
 
+import asyncio
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 
+import structlog
 from opentelemetry import metrics, trace
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
@@ -16,7 +18,7 @@ from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import NoOpTracerProvider, Span, SpanKind, StatusCode
@@ -27,12 +29,17 @@ from penstock_service import __version__
 from penstock_service.attributes import call_attributes, generation_attributes, metric_attributes
 from penstock_service.call import Call
 from penstock_service.configuration import PortTaken
+from penstock_service.daemon_thread import in_daemon_thread
 from penstock_service.settings import Settings
 
 # Buckets in seconds, from OpenTelemetry's GenAI metric conventions.
 DURATION_BUCKETS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 FIRST_TOKEN_BUCKETS = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 PER_TOKEN_BUCKETS = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
+
+_CLOSING_SECONDS = 2.0
+
+log = structlog.get_logger()
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 
@@ -41,7 +48,7 @@ _SERVER_FAULTS = {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "
 
 
 class Telemetry:
-    """Spans and histograms of this server. The providers are its own: no global state is touched."""
+    """Spans and histograms of this server, by providers of its own."""
 
     def __init__(self, tracers: trace.TracerProvider, meters: metrics.MeterProvider) -> None:
         self._tracer = tracers.get_tracer("penstock_service", __version__)
@@ -83,6 +90,10 @@ class Telemetry:
             _PROPAGATOR.inject(headers)
             try:
                 yield headers
+            except BaseException as error:
+                span.set_attribute("error.type", getattr(error, "reason", type(error).__name__))
+                span.set_status(StatusCode.UNSET if isinstance(error, asyncio.CancelledError) else StatusCode.ERROR)
+                raise
             finally:
                 if span.is_recording():
                     span.set_attributes(generation_attributes(call))
@@ -104,22 +115,32 @@ class Telemetry:
             self._per_token.record(call.timings.mean_itl_ms / 1000, attributes)
 
 
-@contextmanager
-def telemetry(settings: Settings, spans: SpanExporter | None = None) -> Iterator[tuple[Telemetry, int | None]]:
+@asynccontextmanager
+async def telemetry(
+    settings: Settings, spans: SpanExporter | None = None
+) -> AsyncIterator[tuple[Telemetry, int | None]]:
     """Export as the settings and the OTEL_* variables say; yield Telemetry and the Prometheus endpoint's port.
 
-    `spans` is a further exporter, for tests. On exit what is buffered is sent and the endpoint closed.
+    `spans` is a further exporter, for tests. On exit what is buffered is sent, and the endpoint closed.
     Raises PortTaken.
     """
     closing: list[Callable[[], object]] = []
-    resource = Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME", "penstock")})
+    resource = Resource({SERVICE_NAME: "penstock"}).merge(OTELResourceDetector().detect())
     try:
         tracers = _tracer_provider(resource, spans, closing)
         meters, port = _meter_provider(settings, resource, closing)
         yield Telemetry(tracers, meters), port
     finally:
         for close in reversed(closing):
-            close()
+            await _close(close)
+
+
+async def _close(close: Callable[[], object]) -> None:
+    """Call what sends the rest, unless its collector does not answer: the process is being waited for."""
+    try:
+        await asyncio.wait_for(in_daemon_thread(close), _CLOSING_SECONDS)
+    except TimeoutError:
+        log.warning("telemetry was lost: its collector does not answer")
 
 
 def _otlp(signal: str) -> bool:
@@ -133,7 +154,7 @@ def _tracer_provider(
     exporters = [exporter for exporter in (spans, OTLPSpanExporter() if _otlp("TRACES") else None) if exporter]
     if not exporters:
         return NoOpTracerProvider()
-    provider = TracerProvider(resource=resource)
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     for exporter in exporters:
         provider.add_span_processor(BatchSpanProcessor(exporter))
     closing.append(provider.shutdown)
@@ -160,6 +181,6 @@ def _meter_provider(
         readers.append(PrometheusMetricReader())
     if not readers:
         return NoOpMeterProvider(), None
-    provider = MeterProvider(readers, resource)
+    provider = MeterProvider(readers, resource, shutdown_on_exit=False)
     closing.append(provider.shutdown)
     return provider, port

@@ -35,6 +35,14 @@ BAD_REQUESTS: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"prompt": None, "conversation": _said(pb.Message(role=pb.ROLE_USER, content=[_HELLO, pb.ContentPart()]))},
         ["conversation.messages[0].content[1]"],
     ),
+    "too many messages": (
+        {"prompt": None, "conversation": _said(*[pb.Message()] * 2049)},
+        ["conversation.messages"],
+    ),
+    "too many parts": (
+        {"prompt": None, "conversation": _said(pb.Message(role=pb.ROLE_USER, content=[pb.ContentPart()] * 65))},
+        ["conversation.messages[0].content"],
+    ),
     "NaN temperature": ({"sampling": {"temperature": NAN}}, ["sampling.temperature"]),
     "infinite temperature": ({"sampling": {"temperature": INFINITY}}, ["sampling.temperature"]),
     "negative temperature": ({"sampling": {"temperature": -0.1}}, ["sampling.temperature"]),

@@ -2,6 +2,7 @@
 
 import grpc
 import pytest
+import structlog
 
 from penstock.v1 import generation_pb2 as pb
 from penstock.v1 import models_pb2
@@ -23,6 +24,17 @@ async def test_every_wrong_field_is_named_and_the_next_call_works(simulated: Run
         assert all(field in failure.text for field in fields)
     assert await simulated.generation.Generate(pb.GenerateRequest(prompt="Hello", stopping={"max_tokens": 1}))
     assert simulated.engine.running == 0
+
+
+@pytest.mark.parametrize("raw", [b"\xff\xff\xff\xff", b"\x0a\x02\xff\xfe"], ids=["no protobuf", "no UTF-8"])
+async def test_bytes_that_are_no_request_are_a_bad_request_too(simulated: Running, raw: bytes) -> None:
+    for method in ("Generation/Generate", "Models/GetModel"):
+        with structlog.testing.capture_logs() as lines:
+            failure = await failure_of(simulated.channel.unary_unary(f"/penstock.v1.{method}")(raw))
+
+        assert (failure.code, failure.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+        assert failure.fields == ["request"]
+        assert [line["code"] for line in lines] == ["INVALID_ARGUMENT"]
 
 
 async def test_a_hundred_wrong_fields_fit_into_the_metadata_of_one_error(simulated: Running) -> None:
@@ -72,7 +84,10 @@ async def test_an_unknown_model_is_not_found_and_its_name_is_cut_short(simulated
 async def test_a_model_without_a_name_is_a_wrong_field(simulated: Running) -> None:
     failure = await failure_of(simulated.models.GetModel(models_pb2.GetModelRequest()))
 
+    long = await failure_of(simulated.models.GetModel(models_pb2.GetModelRequest(name="é" * 257)))
+
     assert (failure.code, failure.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["name"])
+    assert (long.code, long.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["name"])
 
 
 async def test_a_message_over_the_limit_is_refused(open_service: OpenService) -> None:

@@ -1,6 +1,7 @@
 """A call that its caller gives up frees its engine request, wherever it is."""
 
 import asyncio
+import sys
 
 import grpc
 import pytest
@@ -50,14 +51,23 @@ async def test_a_call_cancelled_while_it_waits_for_a_place_leaves_the_queue(open
     first.cancel()
 
 
-async def test_a_lost_connection_frees_all_its_calls(stuck: Running) -> None:
-    async with grpc.aio.insecure_channel(stuck.address) as channel:
-        method = channel.unary_stream("/penstock.v1.Generation/StreamGenerate", pb.GenerateRequest.SerializeToString)
-        calls = [method(LONG) for _ in range(3)]
-        await eventually(lambda: stuck.engine.running == 3, "the calls run")
+CALLER = """
+import sys, grpc
+from penstock.v1 import generation_pb2 as pb, generation_pb2_grpc as rpc
+stub = rpc.GenerationStub(grpc.insecure_channel(sys.argv[1]))
+calls = [stub.StreamGenerate(pb.GenerateRequest(prompt="Hello", stopping={"max_tokens": 4000})) for _ in range(3)]
+next(calls[0])
+"""
+
+
+async def test_a_caller_that_is_killed_frees_all_its_calls(stuck: Running) -> None:
+    caller = await asyncio.create_subprocess_exec(sys.executable, "-c", CALLER, stuck.address)
+    await eventually(lambda: stuck.engine.running == 3, "the calls run")
+
+    caller.kill()
 
     await eventually(lambda: is_idle(stuck), "the engine is idle")
-    assert [call.done() for call in calls] == [True] * 3
+    await caller.wait()
 
 
 @pytest.mark.parametrize("method", ["Generate", "StreamGenerate"])

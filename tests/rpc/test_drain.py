@@ -41,6 +41,17 @@ async def test_what_exceeds_the_budget_ends_with_unavailable_and_never_with_ok(s
     assert stuck.engine.running == 0
 
 
+async def test_hurrying_ends_what_still_runs(stuck: Running) -> None:
+    call = stuck.generation.StreamGenerate(SHORT)
+    await eventually(lambda: stuck.engine.running == 1, "it runs")
+    draining = asyncio.create_task(stuck.service.drain(3600))
+
+    stuck.service.lifecycle.end_calls()
+
+    await draining
+    assert (await failure_of(call)).reason == "DRAINING"
+
+
 async def test_an_idle_service_does_not_wait(open_service: OpenService) -> None:
     running = await open_service()
 

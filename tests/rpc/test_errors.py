@@ -7,6 +7,7 @@ import pytest
 
 from penstock.v1 import generation_pb2 as pb
 from penstock.v1 import models_pb2
+from penstock_service.errors import Overloaded
 from tests.conftest import OpenService, Running, eventually
 from tests.rpc.error_details import Failure, failure_of
 from tests.rpc.faulty_engine import HeldLoading, faulty, without_chat
@@ -57,6 +58,15 @@ async def test_what_we_did_not_expect_is_internal_and_tells_nothing(
     assert (failure.code, failure.reason) == (grpc.StatusCode.INTERNAL, "INTERNAL")
     assert "secret" not in failure.text
     assert failure.text.startswith("internal error; the server's log tells more under call ")
+
+
+async def test_a_full_queue_says_when_to_come_back(open_service: OpenService) -> None:
+    running = await open_service(load=faulty(Overloaded()))
+
+    for call in calls(running):
+        failure = await failure_of(call)
+        assert (failure.code, failure.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
+        assert failure.retry_after == 1
 
 
 async def test_a_conversation_needs_a_chat_template(open_service: OpenService) -> None:

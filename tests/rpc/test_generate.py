@@ -101,6 +101,17 @@ async def test_a_stop_text_is_cut_off_unless_asked_for_and_never_shown_in_part(s
     assert kept.sequences[0].text == before + stop
 
 
+async def test_unary_and_stream_agree_when_a_stop_text_comes_before_min_tokens(simulated: Running) -> None:
+    early = (await simulated.generation.Generate(request())).sequences[0].text.split()[1]
+    stopping = {"max_tokens": 30, "min_tokens": 20, "ignore_eos": True, "stop": [early]}
+
+    reply = await simulated.generation.Generate(request(stopping=stopping))
+    chunks = await chunks_of(simulated, request(stopping=stopping))
+
+    assert reply.usage.completion_tokens == 30
+    assert "".join(chunk.deltas[0].text for chunk in chunks) == reply.sequences[0].text
+
+
 async def test_a_model_is_found_by_its_name_or_by_none(open_service: OpenService) -> None:
     running = await open_service(served_model_name="acme/writer-1")
 

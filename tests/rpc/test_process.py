@@ -78,11 +78,29 @@ async def test_sigterm_lets_a_running_stream_finish_and_exits_with_zero() -> Non
             chunks = aiter(GenerationStub(channel).StreamGenerate(request))
             await anext(chunks)
             server.process.send_signal(signal.SIGTERM)
-            await server.line("draining")
+            draining = await server.line("draining")
             *_, last = [chunk async for chunk in chunks]
 
         await server.line("stopped")
+        assert draining["running"] == 1
         assert last.usage.completion_tokens == 60
+        assert await server.process.wait() == 0
+
+
+async def test_a_second_signal_ends_the_drain() -> None:
+    async with serving(*SIMULATED, "--drain-seconds", "3600", "--simulated.step-time-ms", "100") as server:
+        ports = await server.line("listening")
+        await server.line("loaded")
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{ports['grpc_port']}") as channel:
+            minutes_long = pb.GenerateRequest(prompt="Hello", stopping={"max_tokens": 4000, "ignore_eos": True})
+            call = GenerationStub(channel).StreamGenerate(minutes_long)
+            await call.read()
+            server.process.send_signal(signal.SIGTERM)
+            await server.line("draining")
+
+            server.process.send_signal(signal.SIGINT)
+
+            assert await call.code() is grpc.StatusCode.UNAVAILABLE
         assert await server.process.wait() == 0
 
 
@@ -105,6 +123,7 @@ async def test_health_answers_while_the_model_loads_and_sigterm_ends_the_loading
         (["--engine", "gpt"], "engine: input should be 'vllm' or 'simulated', got 'gpt'"),
         (["--config", "/no/such.toml"], "config: there is no file '/no/such.toml'"),
         (["--engine", "simulated", "--", "--max-model-len", "5"], "the simulated engine takes no arguments after `--`"),
+        (["--", "--model=acme/writer"], "--model is our own flag as well: give it before the `--`"),
     ],
 )
 async def test_a_wrong_value_stops_the_start_with_a_sentence(arguments: list[str], sentence: str) -> None:

@@ -67,12 +67,26 @@ async def test_a_failed_call_is_an_error_span_and_a_refused_one_is_not() -> None
             with pytest.raises(grpc.aio.AioRpcError):
                 await running.generation.Generate(request)
 
+    (failed,) = [span for span in exporter.get_finished_spans() if span.kind is SpanKind.INTERNAL]
+    assert not failed.status.is_ok
+    assert failed.attributes["error.type"] == "ValueError"
     servers = [span for span in exporter.get_finished_spans() if span.kind is SpanKind.SERVER]
     assert [(span.attributes["rpc.grpc.status_code"], span.status.is_ok) for span in servers] == [
         (13, False),
         (3, True),
     ]
     assert CANARY not in "".join(span.to_json() for span in exporter.get_finished_spans())
+
+
+async def test_a_collector_that_does_not_answer_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    async with opened(simulated_settings()) as running:
+        await running.generation.Generate(HELLO)
+        capture = structlog.testing.LogCapture()
+        structlog.configure(processors=[capture])
+    structlog.reset_defaults()
+
+    assert "telemetry was lost: its collector does not answer" in [line["event"] for line in capture.entries]
 
 
 async def test_without_an_exporter_no_span_is_recorded(simulated: Running) -> None:

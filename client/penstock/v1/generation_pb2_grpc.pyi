@@ -55,7 +55,9 @@ class GenerationStub:
     * INVALID_ARGUMENT, reason INVALID_FIELD: every wrong field is in BadRequest.field_violations.
     * INVALID_ARGUMENT, reason CONTEXT_LENGTH: the prompt does not fit the model's context.
     * NOT_FOUND, reason MODEL_NOT_FOUND.
-    * RESOURCE_EXHAUSTED: the request message is larger than the server receives.
+    * FAILED_PRECONDITION, reason FEATURE_OFF: a conversation, but the model has no chat template (Model.chat).
+    * RESOURCE_EXHAUSTED with RetryInfo, reason OVERLOADED: the engine's queue is full.
+    * RESOURCE_EXHAUSTED without details: the request message is larger than the server receives.
     * UNAVAILABLE with RetryInfo, reason LOADING, DRAINING or ENGINE_DEAD: another replica may serve it at once.
     * DEADLINE_EXCEEDED, CANCELLED: the caller's own doing.
     * INTERNAL: a fixed text and the generation's id; the cause is in the server's log.
@@ -84,7 +86,9 @@ class GenerationAsyncStub(GenerationStub):
     * INVALID_ARGUMENT, reason INVALID_FIELD: every wrong field is in BadRequest.field_violations.
     * INVALID_ARGUMENT, reason CONTEXT_LENGTH: the prompt does not fit the model's context.
     * NOT_FOUND, reason MODEL_NOT_FOUND.
-    * RESOURCE_EXHAUSTED: the request message is larger than the server receives.
+    * FAILED_PRECONDITION, reason FEATURE_OFF: a conversation, but the model has no chat template (Model.chat).
+    * RESOURCE_EXHAUSTED with RetryInfo, reason OVERLOADED: the engine's queue is full.
+    * RESOURCE_EXHAUSTED without details: the request message is larger than the server receives.
     * UNAVAILABLE with RetryInfo, reason LOADING, DRAINING or ENGINE_DEAD: another replica may serve it at once.
     * DEADLINE_EXCEEDED, CANCELLED: the caller's own doing.
     * INTERNAL: a fixed text and the generation's id; the cause is in the server's log.
@@ -116,7 +120,9 @@ class GenerationServicer(metaclass=_abc_1.ABCMeta):
         * INVALID_ARGUMENT, reason INVALID_FIELD: every wrong field is in BadRequest.field_violations.
         * INVALID_ARGUMENT, reason CONTEXT_LENGTH: the prompt does not fit the model's context.
         * NOT_FOUND, reason MODEL_NOT_FOUND.
-        * RESOURCE_EXHAUSTED: the request message is larger than the server receives.
+        * FAILED_PRECONDITION, reason FEATURE_OFF: a conversation, but the model has no chat template (Model.chat).
+        * RESOURCE_EXHAUSTED with RetryInfo, reason OVERLOADED: the engine's queue is full.
+        * RESOURCE_EXHAUSTED without details: the request message is larger than the server receives.
         * UNAVAILABLE with RetryInfo, reason LOADING, DRAINING or ENGINE_DEAD: another replica may serve it at once.
         * DEADLINE_EXCEEDED, CANCELLED: the caller's own doing.
         * INTERNAL: a fixed text and the generation's id; the cause is in the server's log.

@@ -63,7 +63,8 @@ class ModelsServicer(object):
     def GetModel(self, request, context):
         """Returns one model by its name or alias.
 
-        Errors: those of ListModels; NOT_FOUND, reason MODEL_NOT_FOUND.
+        Errors: those of ListModels; NOT_FOUND, reason MODEL_NOT_FOUND; INVALID_ARGUMENT, reason INVALID_FIELD, for an empty
+        or too long name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

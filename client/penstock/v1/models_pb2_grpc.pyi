@@ -41,7 +41,8 @@ class ModelsStub:
     GetModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.GetModelRequest, _models_pb2.Model]
     """Returns one model by its name or alias.
 
-    Errors: those of ListModels; NOT_FOUND, reason MODEL_NOT_FOUND.
+    Errors: those of ListModels; NOT_FOUND, reason MODEL_NOT_FOUND; INVALID_ARGUMENT, reason INVALID_FIELD, for an empty
+    or too long name.
     """
 
 @_typing.type_check_only
@@ -57,7 +58,8 @@ class ModelsAsyncStub(ModelsStub):
     GetModel: _aio.UnaryUnaryMultiCallable[_models_pb2.GetModelRequest, _models_pb2.Model]  # type: ignore[assignment]
     """Returns one model by its name or alias.
 
-    Errors: those of ListModels; NOT_FOUND, reason MODEL_NOT_FOUND.
+    Errors: those of ListModels; NOT_FOUND, reason MODEL_NOT_FOUND; INVALID_ARGUMENT, reason INVALID_FIELD, for an empty
+    or too long name.
     """
 
 class ModelsServicer(metaclass=_abc_1.ABCMeta):
@@ -82,7 +84,8 @@ class ModelsServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_models_pb2.Model, _abc.Awaitable[_models_pb2.Model]]:
         """Returns one model by its name or alias.
 
-        Errors: those of ListModels; NOT_FOUND, reason MODEL_NOT_FOUND.
+        Errors: those of ListModels; NOT_FOUND, reason MODEL_NOT_FOUND; INVALID_ARGUMENT, reason INVALID_FIELD, for an empty
+        or too long name.
         """
 
 def add_ModelsServicer_to_server(servicer: ModelsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -50,6 +50,7 @@ class SimulatedSequence:
         self._stopping = stopping
         self._held_back = max((len(text) for text in stopping.stop), default=1) - 1
         self._key = hashlib.sha256(_identity(request)).digest()
+        self._searched = 0  # up to here no stop text counts
         self._new_tokens: list[int] = []
         self._text = ""
         self._sent = 0
@@ -61,6 +62,7 @@ class SimulatedSequence:
         self._new_tokens.append(token)
         self._text += text_of(token)
         self.finish = self._finish(token)
+        self._searched = len(self._text)
 
     def take(self) -> tuple[str, list[int]]:
         """What is new since the last take. Text that may turn out to begin a stop text is held back."""
@@ -77,7 +79,7 @@ class SimulatedSequence:
         return EOS if ends and may_end else 1 + (number >> 8) % (VOCABULARY_SIZE - 1)
 
     def _finish(self, token: int) -> Finish | None:
-        if self.tokens >= self._stopping.min_tokens:
+        if self.tokens > self._stopping.min_tokens:
             if token == EOS:
                 return Finish(reason=FINISH_REASON_STOP)
             if token in self._stopping.stop_token_ids:
@@ -87,7 +89,9 @@ class SimulatedSequence:
         return Finish(reason=self._at_end) if self.tokens >= self.max_tokens else None
 
     def _cut_at_stop(self, stops: Iterable[str]) -> str | None:
-        found = [(at, stop) for stop in stops if (at := self._text.find(stop, self._sent)) >= 0]
+        # Like vLLM: a stop text counts that ends in the newest token's text.
+        ends = [(self._text.find(stop, max(self._searched + 1 - len(stop), 0)), stop) for stop in stops]
+        found = [(at, stop) for at, stop in ends if at >= 0]
         if not found:
             return None
         at, stop = min(found)

@@ -1,17 +1,14 @@
 """vLLM behind the Engine protocol: AsyncLLM, whose engine core runs in a process of its own."""
 
 import asyncio
-import contextlib
 import dataclasses
-import signal
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
 import vllm
 from vllm.engine.arg_utils import AsyncEngineArgs
-from vllm.exceptions import VLLMClientError
 from vllm.inputs import TokensPrompt
 from vllm.outputs import RequestOutput
 from vllm.renderers.inputs.preprocess import parse_model_prompt
@@ -23,15 +20,19 @@ from vllm.v1.engine.exceptions import EngineDeadError
 from penstock.v1.generation_pb2 import GenerateChunk, GenerateRequest
 from penstock.v1.models_pb2 import Model
 from penstock_service.configuration import ConfigurationError
+from penstock_service.daemon_thread import in_daemon_thread
 from penstock_service.engine.base import Generation
 from penstock_service.engine.chunks import ChunkSequence
 from penstock_service.engine.vllm import translation
-from penstock_service.daemon_thread import in_daemon_thread
-from penstock_service.errors import InvalidRequest, Unavailable, Violation
+from penstock_service.engine.vllm.interrupts import children_ignore_interrupts
+from penstock_service.engine.vllm.refusals import QUEUE_FULL, REFUSED
+from penstock_service.errors import InvalidRequest, Overloaded, Unavailable, Violation
 from penstock_service.limits import ModelLimits, check_prompt_length
 
 # How often vLLM is asked whether its engine process is still there; it learns that from the process's sentinel.
 _DEATH_POLL_SECONDS = 1.0
+# vLLM's own sentences can repeat what the caller sent; error details share 8 KiB of metadata.
+_MOST_REFUSAL_CHARACTERS = 256
 # The engine process ends its worker first; on a loaded machine that takes seconds. Then it is killed.
 _SHUTDOWN_SECONDS = 15.0
 # A character of a tokenizer's vocabulary stands for at most this many bytes of UTF-8.
@@ -54,9 +55,14 @@ class VllmEngine:
     async def start(cls, arguments: AsyncEngineArgs, name: str) -> "VllmEngine":
         """Start the engine process and load the model. Raises ConfigurationError for what vLLM refuses."""
         try:
-            return cls(await in_daemon_thread(lambda: _create(arguments)), name)
+            llm = await in_daemon_thread(lambda: _create(arguments))
         except (ValueError, OSError) as error:
             raise ConfigurationError(f"vLLM refuses the model or its arguments: {error}") from error
+        try:
+            return cls(llm, name)
+        except BaseException:
+            llm.shutdown(_SHUTDOWN_SECONDS)
+            raise
 
     @property
     def running(self) -> int:
@@ -65,8 +71,10 @@ class VllmEngine:
 
     async def generate(self, generation: Generation) -> AsyncGenerator[GenerateChunk, None]:
         """See Engine.generate."""
+        field = generation.request.WhichOneof("input")
         try:
             prompt = await self._render(generation.request)
+            field = "sampling"  # what vLLM can still refuse
             # AsyncLLM aborts the request in its engine when its generator is closed or cancelled.
             async with aclosing(self._outputs(generation, prompt)) as outputs:
                 async with aclosing(self._chunks(generation, outputs)) as chunks:
@@ -74,8 +82,10 @@ class VllmEngine:
                         yield chunk
         except EngineDeadError as error:
             raise Unavailable("ENGINE_DEAD") from error
-        except VLLMClientError as error:
-            raise InvalidRequest([Violation(generation.request.WhichOneof("input"), str(error))]) from error
+        except REFUSED as error:
+            raise InvalidRequest([Violation(field, str(error.args[0])[:_MOST_REFUSAL_CHARACTERS])]) from error
+        except QUEUE_FULL as error:
+            raise Overloaded from error
 
     async def died(self) -> None:
         """Return when the engine process is gone."""
@@ -147,18 +157,5 @@ def _described(llm: AsyncLLM, name: str) -> Model:
 
 
 def _create(arguments: AsyncEngineArgs) -> AsyncLLM:
-    with _children_ignore_interrupts():
+    with children_ignore_interrupts():
         return AsyncLLM.from_engine_args(arguments)
-
-
-@contextlib.contextmanager
-def _children_ignore_interrupts() -> Iterator[None]:
-    """Let processes started by this thread inherit a mask without SIGINT.
-
-    Ctrl-C reaches every process of the terminal; an engine that obeyed it would cut the answers that we are draining.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -20,6 +20,8 @@ _SAMPLING_FIELDS = (
     "repetition_penalty",
     "seed",
 )
+# vLLM takes -1 for "no seed"; to our callers it is a seed like any other.
+_SEED_FOR_MINUS_ONE = -(2**63)
 _ROLES = {
     pb.ROLE_SYSTEM: "system",
     pb.ROLE_DEVELOPER: "developer",
@@ -37,13 +39,15 @@ def sampling_params(
     """
     sampling, stopping = request.sampling, request.stopping
     given = {name: getattr(sampling, name) for name in _SAMPLING_FIELDS if sampling.HasField(name)}
-    asked = stopping.max_tokens if stopping.HasField("max_tokens") else defaults.get("max_tokens", room)
+    if given.get("seed") == -1:
+        given["seed"] = _SEED_FOR_MINUS_ONE
+    asked = asked_tokens(request, defaults) or room
     return SamplingParams(
         **{
             **defaults,
             **given,
             "max_tokens": min(asked, room),
-            "min_tokens": min(stopping.min_tokens, asked, room),
+            "min_tokens": min(stopping.min_tokens, room),
             "stop": list(stopping.stop),
             "stop_token_ids": list(stopping.stop_token_ids),
             "include_stop_str_in_output": stopping.include_stop,
@@ -56,7 +60,10 @@ def sampling_params(
 
 def asked_tokens(request: pb.GenerateRequest, defaults: Mapping[str, Any]) -> int | None:
     """The most tokens that the caller, or the model's generation_config, asks for; None for all that fit."""
-    return request.stopping.max_tokens if request.stopping.HasField("max_tokens") else defaults.get("max_tokens")
+    if request.stopping.HasField("max_tokens"):
+        return request.stopping.max_tokens
+    default: int | None = defaults.get("max_tokens")
+    return default and max(default, request.stopping.min_tokens)
 
 
 def chat_messages(conversation: pb.Conversation) -> list[Any]:
