@@ -9,8 +9,8 @@ from penstock.v1 import generation_pb2 as pb
 from penstock.v1 import models_pb2
 from penstock_service.errors import Overloaded
 from tests.conftest import OpenService, Running, eventually
+from tests.faults.faulty_engine import HeldLoading, faulty, without_chat
 from tests.rpc.error_details import Failure, failure_of
-from tests.rpc.faulty_engine import HeldLoading, faulty, without_chat
 
 HELLO = pb.GenerateRequest(prompt="Hello", stopping={"max_tokens": 8, "ignore_eos": True})
 

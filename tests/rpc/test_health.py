@@ -8,7 +8,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.conftest import OpenService, Running, eventually, opened, simulated_settings
-from tests.rpc.faulty_engine import HeldLoading
+from tests.faults.faulty_engine import HeldLoading
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 READINESS = ["", "penstock.v1.Generation", "penstock.v1.Models"]

@@ -19,7 +19,7 @@ from penstock.v1 import generation_pb2 as pb
 from penstock.v1.generation_pb2_grpc import GenerationStub
 from penstock_service.service import EngineFailed
 from tests.conftest import OpenService
-from tests.rpc.faulty_engine import HeldLoading
+from tests.faults.faulty_engine import HeldLoading
 
 FREE_PORTS = ["--grpc-port", "0", "--health-port", "0", "--metrics-port", "none"]
 SIMULATED = ["--engine", "simulated", *FREE_PORTS]

@@ -13,7 +13,7 @@ from opentelemetry.trace import SpanKind
 from penstock.v1 import generation_pb2 as pb
 from penstock_service.call_log import configure_log
 from tests.conftest import OpenService, Running, eventually, opened, simulated_settings
-from tests.rpc.faulty_engine import faulty
+from tests.faults.faulty_engine import faulty
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = (("traceparent", f"00-{TRACE}-{PARENT}-01"),)
