@@ -14,7 +14,7 @@ help:  ## list these words
 	@requirements/setup
 
 .tools/.ready: requirements/programs
-	@requirements/programs && touch $@
+	@requirements/programs && touch $@ || true
 
 serve: .venv/.ready  ## set up, serve the built-in model on gRPC and HTTP, stream a first answer, stay up
 	@service/quickstart
