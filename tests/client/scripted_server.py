@@ -65,7 +65,7 @@ class ScriptedServer:
         self.seconds_left: list[float | None] = []
         self.peers: set[str] = set()
         self.active = 0
-        self.crowd = 0  # sets `crowded` once so many calls are open
+        self.crowd = 0  # sets `crowded` once so many calls are open; a failure waits for that
         self.crowded = asyncio.Event()
         self.health_checked = asyncio.Event()
         self.health = _CountedHealth(self)
@@ -139,6 +139,8 @@ class _Generation(generation_pb2_grpc.GenerationServicer):
     async def _fail(self, request: pb.GenerateRequest, context: Context, position: int) -> None:
         failure = self.script.failure
         if failure is not None and failure.after == position and failure.only_prompt in (None, request.prompt):
+            if self.script.crowd:
+                await self.script.crowded.wait()
             await context.abort(failure.status, failure.message, failure.trailers())
 
 

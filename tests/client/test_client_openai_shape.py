@@ -285,6 +285,7 @@ async def test_one_of_several_prompts_failing_fails_the_call_and_cancels_the_res
     assert server.failure is not None
     server.failure.only_prompt = "b"
     server.block_after = 0
+    server.crowd = 3  # the others are open when it fails
 
     async with AsyncClient(server.target) as client:
         with pytest.raises(ServiceUnavailableError):
