@@ -46,6 +46,7 @@ class GenerateOptions(TypedDict, total=False):
     ignore_eos: bool | None
     return_text: bool | None  # ResponseOptions.text
     return_token_ids: bool | None  # ResponseOptions.token_ids
+    max_delay_ms: int | None
 
 
 def generate_request(prompt: str | None = None, **options: Unpack[GenerateOptions]) -> GenerateRequest:
@@ -143,6 +144,7 @@ _FIELDS: dict[str, tuple[str, str, Callable[[str, object], object]]] = {
     "ignore_eos": ("stopping", "ignore_eos", arguments.flag),
     "return_text": ("response", "text", arguments.flag),
     "return_token_ids": ("response", "token_ids", arguments.flag),
+    "max_delay_ms": ("response", "max_delay_ms", arguments.integer),
 }
 
 _INPUTS = {name: _FIELDS[name][1] for name in ("prompt", "messages", "token_ids")}

@@ -1,5 +1,6 @@
 """The Generation service: admit, check, generate, write."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
@@ -13,15 +14,21 @@ from penstock_service.errors import FeatureOff
 from penstock_service.lifecycle import Lifecycle
 from penstock_service.limits import ModelLimits, check
 from penstock_service.models import find_model
+from penstock_service.pacing import LoopLag, delay_seconds
 from penstock_service.telemetry import Telemetry
 
 
 class GenerationServicer(Servicer):
-    """Answers Generate and StreamGenerate from the lifecycle's engine."""
+    """Answers Generate and StreamGenerate from the lifecycle's engine.
 
-    def __init__(self, lifecycle: Lifecycle, telemetry: Telemetry) -> None:
+    A stream's chunks wait for each other for up to `max_delay_ms` while the event loop is late by `lag`.
+    """
+
+    def __init__(self, lifecycle: Lifecycle, telemetry: Telemetry, lag: LoopLag, max_delay_ms: int) -> None:
         self._lifecycle = lifecycle
         self.telemetry = telemetry
+        self._lag = lag
+        self._max_delay_ms = max_delay_ms
 
     @answers("penstock.v1.Generation/Generate")
     async def Generate(self, request: GenerateRequest, context: Context, call: Call) -> GenerateResponse:
@@ -36,9 +43,14 @@ class GenerationServicer(Servicer):
     @answers("penstock.v1.Generation/StreamGenerate")
     async def StreamGenerate(self, request: GenerateRequest, context: Context, call: Call) -> None:
         """See the contract."""
+        given = request.response.HasField("max_delay_ms")
+        longest = (request.response.max_delay_ms if given else self._max_delay_ms) / 1000
         async with self._generation(request, call, streamed=True) as chunks:
             async for chunk in chunks:
                 await context.write(chunk)
+                delay = delay_seconds(self._lag.seconds, longest)
+                if delay and not chunk.HasField("usage"):
+                    await asyncio.sleep(delay)  # the engine gathers meanwhile
             call.finished(chunk)
 
     @asynccontextmanager

@@ -45,6 +45,7 @@ MOST_PARTS = 64
 MOST_STOP_TEXTS = 16
 MOST_STOP_BYTES = 128
 MOST_STOP_TOKENS = 128
+MOST_DELAY_MS = 1000
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:/=+-]{0,128}")
 
 
@@ -177,6 +178,9 @@ def _stopping_violations(stopping: pb.StoppingOptions, limits: ModelLimits) -> I
 def _response_violations(request: pb.GenerateRequest) -> Iterator[Violation]:
     if request.stopping.stop and request.response.HasField("text") and not request.response.text:
         yield Violation("response.text", "must not be false with stopping.stop, which is found in the text")
+    if not 0 <= request.response.max_delay_ms <= MOST_DELAY_MS:
+        got = request.response.max_delay_ms
+        yield Violation("response.max_delay_ms", f"must be from 0 to {MOST_DELAY_MS}, got {got}")
     if not REQUEST_ID.fullmatch(request.request_id):
         size = len(request.request_id)
         yield Violation("request_id", f"must be at most 128 of A-Z a-z 0-9 . _ : / = + -, got {size} characters")

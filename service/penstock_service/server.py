@@ -10,6 +10,7 @@ from penstock_service.generation import GenerationServicer
 from penstock_service.health import Health
 from penstock_service.lifecycle import Lifecycle
 from penstock_service.models import ModelsServicer
+from penstock_service.pacing import LoopLag
 from penstock_service.settings import Settings
 from penstock_service.telemetry import Telemetry
 from penstock_service.wire import add_service
@@ -42,11 +43,11 @@ def channel_options(settings: Settings) -> list[tuple[str, int]]:
 
 
 def service_server(
-    settings: Settings, lifecycle: Lifecycle, health: Health, telemetry: Telemetry
+    settings: Settings, lifecycle: Lifecycle, health: Health, telemetry: Telemetry, lag: LoopLag
 ) -> tuple[grpc.aio.Server, int]:
     """The server with the whole contract, its port opened but not started; and that port. Raises PortTaken."""
     server = grpc.aio.server(options=channel_options(settings))
-    add_service(server, _GENERATION, GenerationServicer(lifecycle, telemetry))
+    add_service(server, _GENERATION, GenerationServicer(lifecycle, telemetry, lag, settings.max_delay_ms))
     add_service(server, _MODELS, ModelsServicer(lifecycle, telemetry))
     health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
     if settings.reflection:

@@ -12,6 +12,7 @@ from penstock_service.engine.base import Engine
 from penstock_service.engine.loading import load_engine
 from penstock_service.health import Health
 from penstock_service.lifecycle import Lifecycle, Stage
+from penstock_service.pacing import LoopLag
 from penstock_service.server import health_server, service_server
 from penstock_service.settings import Settings
 from penstock_service.telemetry import telemetry
@@ -79,6 +80,14 @@ class Service:
 
 
 @contextlib.asynccontextmanager
+async def _watched_lag() -> AsyncIterator[LoopLag]:
+    lag = LoopLag()
+    watching = asyncio.create_task(lag.watch(), name="event loop lag")
+    yield lag
+    watching.cancel()
+
+
+@contextlib.asynccontextmanager
 async def running_service(
     settings: Settings, load: Load = load_engine, spans: SpanExporter | None = None
 ) -> AsyncIterator[Service]:
@@ -87,8 +96,9 @@ async def running_service(
         measured, metrics_port = await stack.enter_async_context(telemetry(settings, spans))
         health, lifecycle = Health(), Lifecycle()
         await health.start()
+        lag = await stack.enter_async_context(_watched_lag())
         probes, health_port = health_server(settings, health)
-        server, grpc_port = service_server(settings, lifecycle, health, measured)
+        server, grpc_port = service_server(settings, lifecycle, health, measured, lag)
         for each in (probes, server):
             await each.start()
             stack.push_async_callback(each.stop, _CLOSING_SECONDS)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from pydantic_settings import CliImplicitFlag, CliSuppress, NoDecode, SettingsConfigDict
 
 from penstock_service.configuration import Configuration, load
+from penstock_service.limits import MOST_DELAY_MS
 
 BUILTIN = "builtin"
 
@@ -72,6 +73,8 @@ class Settings(Configuration):
     "Past this age (with 10 % jitter) a connection takes no new calls, so that clients come to see new replicas."
     max_connection_age_grace_seconds: Seconds = Field(3600, gt=0)
     "How long the calls of a connection past its age may go on; longer than the longest generation."
+    max_delay_ms: int = Field(10, ge=0, le=MOST_DELAY_MS)
+    "How long a busy server may hold back a stream's new output to send it with what follows, unless its caller says."
     reflection: CliImplicitFlag[bool] = True
     "Whether server reflection is offered."
     log_level: Literal["debug", "info", "warning", "error"] = "info"

