@@ -1,6 +1,6 @@
 """What a streamed token costs in the front end: our StreamGenerate, vLLM's own HTTP server, AsyncLLM without a server.
 
-All three run the built-in model with the same engine arguments, one after the other in one go, under the same load:
+All run the built-in model with the same engine arguments, one after the other in one go, under the same load:
 STREAMS concurrent streams of TOKENS tokens each. h2load makes the load, so the callers cost little and alike. Counted
 is the CPU time of the front-end process alone, by the operating system's books; the engine's work is the same for all.
 
@@ -44,7 +44,7 @@ class Figures:
 
 
 def main() -> None:
-    """Measure the three and print a table; `--in-process` is the third, run as a process of its own."""
+    """Measure all and print a table; `--in-process` is the first, run as a process of its own."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--calls", type=int, default=512, help="streams of a round")
     options.add_argument("--rounds", type=int, default=3)
@@ -58,7 +58,8 @@ def main() -> None:
     table = {
         "AsyncLLM in process, no server": _measured_in_process(given.calls, given.rounds),
         "vLLM's HTTP server": _measured(_vllm_http, h2load, given.calls, given.rounds),
-        "Penstock StreamGenerate": _measured(_penstock, h2load, given.calls, given.rounds),
+        "Penstock, max_delay_ms 0": _measured(lambda: _penstock(0), h2load, given.calls, given.rounds),
+        "Penstock, max_delay_ms 10": _measured(lambda: _penstock(10), h2load, given.calls, given.rounds),
     }
     _print(table, given.calls, given.rounds)
 
@@ -99,10 +100,12 @@ def _cpu_seconds(process: psutil.Process) -> float:
 
 
 @contextlib.contextmanager
-def _penstock() -> Iterator[tuple[psutil.Process, list[str]]]:
+def _penstock(max_delay_ms: int) -> Iterator[tuple[psutil.Process, list[str]]]:
     ports = ["--grpc-port", "50951", "--health-port", "50952", "--metrics-port", "none", "--log-level", "warning"]
     stopping = {"max_tokens": TOKENS, "ignore_eos": True}
-    message = pb.GenerateRequest(prompt=PROMPT, stopping=stopping, sampling={"temperature": 0}).SerializeToString()
+    request = pb.GenerateRequest(prompt=PROMPT, stopping=stopping, sampling={"temperature": 0})
+    request.response.max_delay_ms = max_delay_ms
+    message = request.SerializeToString()
     body = b"\0" + len(message).to_bytes(4, "big") + message
     with _process(["-m", "penstock_service", *ports]) as process, _file(body) as data:
         _wait([sys.executable, "-m", "penstock", "health", "--target", "localhost:50951", "--wait", str(START_SECONDS)])
