@@ -121,7 +121,7 @@ def save(model: LlamaForCausalLM, tokenizer: Tokenizer, directory: Path) -> None
         eos_token_id=[tokenizer.token_to_id(END_OF_TEXT), tokenizer.token_to_id(END)],
         pad_token_id=tokenizer.token_to_id(END_OF_TEXT),
         do_sample=True,
-        temperature=0.6,
+        temperature=0.3,
         top_p=0.9,
     )
     model.save_pretrained(directory)
