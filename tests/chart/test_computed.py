@@ -38,7 +38,7 @@ def test_without_a_wait_there_is_no_pre_stop_action(render: Render) -> None:
 def test_a_rollout_may_take_a_drain_a_start_and_five_minutes_a_step(render: Render) -> None:
     objects = render({"lifecycle": {"startupBudgetSeconds": 1800, "drainSeconds": 60}})
 
-    assert deployment(objects)["progressDeadlineSeconds"] == 1800 + 80 + 300
+    assert deployment(objects)["progressDeadlineSeconds"] == 1800 + 90 + 300
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from tests.chart.chart import Refusal, Values
 
 IMPOSSIBLE: dict[str, tuple[Values, str]] = {
     "grace period shorter than the drain": (
-        {"lifecycle": {"terminationGracePeriodSeconds": 49}},
-        "lifecycle.terminationGracePeriodSeconds is 49, but preStopSleepSeconds + drainSeconds + slackSeconds is 50",
+        {"lifecycle": {"terminationGracePeriodSeconds": 59}},
+        "lifecycle.terminationGracePeriodSeconds is 59, but preStopSleepSeconds + drainSeconds + slackSeconds is 60",
     ),
     "vLLM arguments for the simulated engine": (
         {"engine": {"name": "simulated", "args": ["--max-model-len", "8192"]}},
