@@ -27,7 +27,8 @@ async def _load_vllm(settings: Settings) -> Engine:
     prepare_environment(settings)
     # Off the event loop: the import takes seconds, and health checks are answered meanwhile.
     module = await asyncio.to_thread(importlib.import_module, "penstock_service.engine.vllm.engine")
-    engine: Engine = await module.VllmEngine.start(parse(command_line(settings)), settings.model_name)
+    arguments = await asyncio.to_thread(parse, command_line(settings))
+    engine: Engine = await module.VllmEngine.start(arguments, settings.model_name)
     return engine
 
 
