@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol, TypeVar
 
 import grpc
@@ -45,25 +45,40 @@ def answers(method: str) -> Callable[[Handler[S, Request, Reply]], Callable[[S, 
         @functools.wraps(handler)
         async def answering(self: S, request: Request, context: Context) -> Reply:
             call = Call(method, deadline_seconds=context.time_remaining())
-            with self.telemetry.span(call, context.invocation_metadata()) as span:
-                try:
-                    return await handler(self, readable(request), context, call)
-                except asyncio.CancelledError as raised:
-                    if _is_cancelled():
-                        _note_cancellation(call)
-                        raise
-                    error = _expected(raised, call)
-                except Exception as raised:
-                    error = _expected(raised, call)
-                finally:
-                    self.telemetry.record(call, span)
-                    log_call(call, span)
-            # Outside `except`: abort() raises, and what it raises must not be caught here again.
-            return await context.abort_with_status(to_status(error.status()))
+
+            async def answer() -> Reply:
+                return await handler(self, readable(request), context, call)
+
+            outcome = await settled(self.telemetry, call, context.invocation_metadata() or (), answer())
+            if isinstance(outcome, ServiceError):
+                return await context.abort_with_status(to_status(outcome.status()))
+            return outcome
 
         return answering
 
     return decorate
+
+
+async def settled(
+    telemetry: Telemetry, call: Call, metadata: Iterable[tuple[str, str | bytes]], work: Awaitable[Reply]
+) -> Reply | ServiceError:
+    """What `work` returns, or the error that its caller is to see; the call is recorded either way.
+
+    `metadata` may name the caller's span.
+    """
+    with telemetry.span(call, metadata) as span:
+        try:
+            return await work
+        except asyncio.CancelledError as raised:
+            if _is_cancelled():
+                _note_cancellation(call)
+                raise
+            return _expected(raised, call)
+        except Exception as raised:
+            return _expected(raised, call)
+        finally:
+            telemetry.record(call, span)
+            log_call(call, span)
 
 
 def _is_cancelled() -> bool:

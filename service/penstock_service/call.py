@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 import grpc
 
-from penstock.v1.generation_pb2 import FinishReason, GenerateChunk, GenerateRequest, Timings, Usage
+from penstock.v1.generation_pb2 import FinishReason, GenerateRequest, Timings, Usage
+from penstock_service.generation import Generation
 
 
 @dataclass(slots=True)
@@ -18,6 +19,7 @@ class Call:
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     received: float = field(default_factory=time.monotonic)
     request: GenerateRequest | None = None
+    session: str = ""  # the id of the session that carries the call, if one does
     request_id: str = ""  # the caller's, once it is checked
     model: str = ""  # the served model's name, never the caller's text
     engine: str = ""
@@ -33,9 +35,14 @@ class Call:
         chat = self.request is not None and self.request.WhichOneof("input") == "conversation"
         return "chat" if chat else "text_completion"
 
-    def finished(self, last: GenerateChunk) -> None:
-        """Remember what the last chunk of the generation says."""
-        self.usage = last.usage
-        self.timings = last.timings
-        names = (FinishReason.Name(delta.finish.reason) for delta in last.deltas)
+    def seconds_left(self) -> float | None:
+        """How long the call may still take; None without a deadline."""
+        if self.deadline_seconds is None:
+            return None
+        return self.deadline_seconds - (time.monotonic() - self.received)
+
+    def ended(self, generation: Generation) -> None:
+        """Remember what the generation came to, whole or not."""
+        self.usage, self.timings = generation.usage, generation.timings
+        names = (FinishReason.Name(reason) for reason in generation.finish_reasons)
         self.finish_reasons = tuple(name.removeprefix("FINISH_REASON_").lower() for name in names)

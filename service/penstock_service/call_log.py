@@ -37,6 +37,7 @@ def log_call(call: Call, span: Span) -> None:
         "duration_ms": round(1000 * (time.monotonic() - call.received), 3),
         "deadline_ms": call.deadline_seconds and round(1000 * call.deadline_seconds),
         "model": call.model,
+        "session": call.session,
         "request_id": call.request_id,
         "finish": ",".join(call.finish_reasons),
         "trace_id": _trace_id(span),
@@ -58,5 +59,6 @@ def _counts(call: Call) -> dict[str, float | None]:
         "prompt_tokens": call.usage.prompt_tokens,
         "completion_tokens": call.usage.completion_tokens,
         "queue_ms": round(timings.queue_time_ms, 3) if timings.HasField("queue_time_ms") else None,
+        "chunks": timings.chunk_count or None,
         "ttft_ms": round(timings.time_to_first_token_ms, 3) if timings.HasField("time_to_first_token_ms") else None,
     }

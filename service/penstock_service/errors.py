@@ -5,7 +5,10 @@
     ├── ModelNotFound        NOT_FOUND           the caller asks for another model
     ├── FeatureOff           FAILED_PRECONDITION the operator would have to serve another model
     ├── Overloaded           RESOURCE_EXHAUSTED  another replica, or the same one after the delay
+    ├── SlowReader           RESOURCE_EXHAUSTED  the caller reads what it asked for
     ├── Unavailable          UNAVAILABLE         another replica, or the same one later
+    ├── DeadlineExceeded     DEADLINE_EXCEEDED   the caller's own doing
+    ├── Cancelled            CANCELLED           the caller's own doing
     └── InternalError        INTERNAL            we read the log
 
 They are raised anywhere and become a status in one place: `answer.py`.
@@ -131,17 +134,47 @@ class Unavailable(ServiceError):
 
 
 class Overloaded(ServiceError):
-    """The engine's queue is full."""
+    """There is no room for the call now."""
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
     reason = "OVERLOADED"
     retry_after = timedelta(seconds=1)
 
-    def __init__(self) -> None:
-        super().__init__("the engine's queue is full")
+    def __init__(self, text: str = "the engine's queue is full") -> None:
+        super().__init__(text)
 
     def details(self) -> Iterable[Message]:
         yield _retry_info(self.retry_after)
+
+
+class SlowReader(ServiceError):
+    """The caller left too much unread, or for too long."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "SLOW_READER"
+
+    def __init__(self) -> None:
+        super().__init__("the stream was not read: too much was held for its caller, or for too long")
+
+
+class DeadlineExceeded(ServiceError):
+    """The call's deadline came before its end."""
+
+    code = grpc.StatusCode.DEADLINE_EXCEEDED
+    reason = "DEADLINE"
+
+    def __init__(self) -> None:
+        super().__init__("the deadline came before the end of the generation")
+
+
+class Cancelled(ServiceError):
+    """The caller ended the call."""
+
+    code = grpc.StatusCode.CANCELLED
+    reason = "CANCELLED"
+
+    def __init__(self) -> None:
+        super().__init__("the caller cancelled the call")
 
 
 class InternalError(ServiceError):

@@ -1,88 +1,283 @@
-"""The Generation service: admit, check, generate, write."""
+"""The unit of the service: one generation, which owns its engine job, its held output, its deadline and its outcome.
+
+A call only reads it. Everything that can happen to it is an Event of `transitions.TABLE`, applied in one place here.
+What must hold is checked in production too, and a breach ends the call with INTERNAL: nothing follows the last chunk,
+chunks are numbered without a gap, and what the engine holds is released exactly once.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
-from penstock.v1.generation_pb2 import GenerateChunk, GenerateRequest, GenerateResponse, Sequence
-from penstock.v1.generation_pb2_grpc import GenerationServicer as Servicer
-from penstock.v1.models_pb2 import Model
-from penstock_service.answer import Context, answers
-from penstock_service.call import Call
-from penstock_service.engine.base import Generation
-from penstock_service.errors import FeatureOff
-from penstock_service.lifecycle import Lifecycle
-from penstock_service.limits import ModelLimits, check
-from penstock_service.models import find_model
-from penstock_service.pacing import LoopLag, delay_seconds
-from penstock_service.telemetry import Telemetry
+from penstock.v1.generation_pb2 import (
+    FINISH_REASON_DEADLINE,
+    ON_DEADLINE_RETURN_PARTIAL,
+    Finish,
+    GenerateChunk,
+    Timings,
+    Usage,
+)
+from penstock_service.engine.base import Ending, Engine, Job
+from penstock_service.errors import Cancelled, DeadlineExceeded, ServiceError, SlowReader, Unavailable
+from penstock_service.transitions import TABLE, Event, State
 
+_BYTES_PER_TOKEN_ID = 4
 
-class GenerationServicer(Servicer):
-    """Answers Generate and StreamGenerate from the lifecycle's engine.
-
-    A stream's chunks wait for each other for up to `max_delay_ms` while the event loop is late by `lag`.
-    """
-
-    def __init__(self, lifecycle: Lifecycle, telemetry: Telemetry, lag: LoopLag, max_delay_ms: int) -> None:
-        self._lifecycle = lifecycle
-        self.telemetry = telemetry
-        self._lag = lag
-        self._max_delay_ms = max_delay_ms
-
-    @answers("penstock.v1.Generation/Generate")
-    async def Generate(self, request: GenerateRequest, context: Context, call: Call) -> GenerateResponse:
-        """See the contract."""
-        async with self._generation(request, call, streamed=False) as chunks:
-            (chunk,) = [chunk async for chunk in chunks]
-            call.finished(chunk)
-        return _whole(chunk)
-
-    # A coroutine that writes, not a generator that yields: grpc.aio does not close a generator whose call ends midway,
-    # and the engine would go on generating for nobody.
-    @answers("penstock.v1.Generation/StreamGenerate")
-    async def StreamGenerate(self, request: GenerateRequest, context: Context, call: Call) -> None:
-        """See the contract."""
-        given = request.response.HasField("max_delay_ms")
-        longest = (request.response.max_delay_ms if given else self._max_delay_ms) / 1000
-        async with self._generation(request, call, streamed=True) as chunks:
-            async for chunk in chunks:
-                await context.write(chunk)
-                delay = delay_seconds(self._lag.seconds, longest)
-                if delay and not chunk.HasField("usage"):
-                    await asyncio.sleep(delay)  # the engine gathers meanwhile
-            call.finished(chunk)
-
-    @asynccontextmanager
-    async def _generation(
-        self, request: GenerateRequest, call: Call, streamed: bool
-    ) -> AsyncIterator[AsyncIterator[GenerateChunk]]:
-        call.request = request
-        with self._lifecycle.call() as engine:
-            model = find_model(request.model, [engine.model])
-            check(request, ModelLimits.of(model))
-            _check_features(request, model)
-            call.model, call.engine, call.request_id = model.name, model.engine, request.request_id
-            with self.telemetry.generation(call) as trace_headers:
-                generation = Generation(call.id, request, call.received, streamed, trace_headers)
-                async with aclosing(engine.generate(generation)) as chunks:
-                    yield chunks
+_ERRORS: dict[Event, Callable[[], ServiceError]] = {
+    Event.DEADLINE: DeadlineExceeded,
+    Event.CANCELLED: Cancelled,
+    Event.DRAINED: lambda: Unavailable("DRAINING"),
+    Event.SLOW_READER: SlowReader,
+}
 
 
-def _check_features(request: GenerateRequest, model: Model) -> None:
-    if request.WhichOneof("input") == "conversation" and not model.chat:
-        raise FeatureOff(f"conversation: model {model.name!r} has no chat template; send a prompt instead")
+class Reader(Protocol):
+    """Who reads a generation. Its methods are called on the event loop and must not block."""
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the reader's task was cancelled by `interrupt`."""
+
+    def opened(self, generation: "Generation") -> None:
+        """This is the generation to read."""
+
+    def news(self) -> None:
+        """Something can be taken, or the end has come; said once until `take` is called."""
+
+    def interrupt(self) -> None:
+        """Stop waiting for the connection: the generation has been ended because it does not move."""
 
 
-def _whole(chunk: GenerateChunk) -> GenerateResponse:
-    return GenerateResponse(
-        id=chunk.id,
-        model=chunk.model,
-        sequences=[
-            Sequence(index=delta.index, text=delta.text, token_ids=delta.token_ids, finish=delta.finish)
-            for delta in chunk.deltas
-        ],
-        usage=chunk.usage,
-        timings=chunk.timings,
-        request_id=chunk.request_id,
+class Generation:
+    """One generation from its admission to its last chunk; a Receiver for its engine."""
+
+    __slots__ = (
+        "_announced",
+        "_engine",
+        "_finish",
+        "_held_bytes",
+        "_most_held_bytes",
+        "_preparing",
+        "_reader",
+        "_state",
+        "_text",
+        "_timer",
+        "_token_ids",
+        "_with_token_ids",
+        "drained",
+        "error",
+        "finish_reasons",
+        "job",
+        "seq",
+        "timings",
+        "usage",
     )
+
+    def __init__(self, job: Job, engine: Engine, reader: Reader, most_held_bytes: int) -> None:
+        self.job = job
+        self.seq = 0  # of the next chunk
+        self.drained = False  # ended, and everything that could be taken has been
+        self.error: ServiceError | Exception | None = None  # how it failed, once the end is decided
+        self.finish_reasons: tuple[int, ...] = ()
+        self.usage: Usage | None = None
+        self.timings: Timings | None = None
+        self._engine = engine
+        self._reader = reader
+        self._most_held_bytes = most_held_bytes
+        self._with_token_ids = job.request.response.token_ids
+        self._state = State.PREPARING
+        self._text = ""
+        self._token_ids: list[int] = []
+        self._held_bytes = 0
+        self._finish: Finish | None = None
+        self._announced = False
+        self._preparing: asyncio.Timeout | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        reader.opened(self)
+
+    # What the call does.
+
+    async def start(self, seconds: float | None) -> None:
+        """Hand the job to the engine; the generation ends `seconds` from now at the latest.
+
+        What the engine refuses is the generation's outcome and not an exception here.
+        """
+        if seconds is not None:
+            self._timer = asyncio.get_running_loop().call_later(
+                max(seconds - self._margin(seconds), 0), self._apply, Event.DEADLINE
+            )
+        self._preparing = preparing = asyncio.timeout(None)
+        try:
+            async with preparing:
+                await self._engine.submit(self.job, self)
+        except TimeoutError:
+            if not preparing.expired():
+                raise
+        except ServiceError as error:
+            self.failed(error, None)
+        finally:
+            self._preparing = None
+        self._apply(Event.SUBMITTED)
+
+    @property
+    def readable(self) -> bool:
+        """Whether `take` has something to give."""
+        return self._held_bytes > 0 or (self.ended and not self.drained)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more comes than what is readable now."""
+        return self._state is State.ENDING or self._state is State.CLOSED
+
+    def take(self, chunk: GenerateChunk) -> None:
+        """Move what is held into an empty chunk. Call it only while `readable`."""
+        assert not self.drained, "a chunk after the last one"  # noqa: S101
+        if self.seq == 0:
+            chunk.id = self.job.id
+            chunk.model = self._engine.model.name
+            chunk.request_id = self.job.request.request_id
+        else:
+            chunk.seq = self.seq
+        delta = chunk.deltas.add()
+        delta.text = self._text
+        if self._token_ids:
+            delta.token_ids.extend(self._token_ids)
+            self._token_ids = []
+        self._text, self._held_bytes, self._announced = "", 0, False
+        self.seq += 1
+        if self._state is State.ENDING:
+            self._complete(chunk)
+
+    def cancel(self) -> None:
+        """End it for its caller, who asked for that."""
+        self._apply(Event.CANCELLED)
+
+    def drain(self) -> None:
+        """End it: the service stops. The reader still gets what there is."""
+        self._apply(Event.DRAINED)
+
+    def too_slow(self) -> None:
+        """End it: its reader does not read."""
+        self._apply(Event.SLOW_READER)
+
+    def close(self) -> None:
+        """Release what it holds: the reader is done, or gone."""
+        self._apply(Event.LEFT)
+        self.drained = True
+
+    def progress(self) -> int | None:
+        """What changes when the reader reads; None while it is not the reader that is waited for."""
+        waits = self.ended or self._held_bytes > 0
+        return self.seq if waits and self.job.streamed else None
+
+    # What the engine does (Receiver).
+
+    def put(self, text: str, token_ids: Sequence[int]) -> None:
+        """See Receiver."""
+        if self.ended:
+            return
+        self._hold(text, token_ids)
+        if self._held_bytes > self._most_held_bytes and self.job.streamed:
+            self._apply(Event.SLOW_READER)
+        elif self._held_bytes and not self._announced:
+            self._announce()
+
+    def finished(self, ending: Ending, finish: Finish) -> None:
+        """See Receiver."""
+        self._apply(Event.FINISHED, ending, finish)
+
+    def failed(self, error: ServiceError | Exception, ending: Ending | None) -> None:
+        """See Receiver."""
+        self._apply(Event.FAILED, ending, error=error)
+
+    # The one place where the state changes.
+
+    def _apply(
+        self,
+        event: Event,
+        ending: Ending | None = None,
+        finish: Finish | None = None,
+        error: ServiceError | Exception | None = None,
+    ) -> None:
+        transition = TABLE[self._state].get(event)
+        if transition is None:
+            return
+        preparing, self._state = self._state is State.PREPARING, transition.state
+        if transition.aborts:
+            ending = self._abort(preparing)
+        if ending is not None:
+            self.usage, self.timings = ending.usage, ending.timings
+        if transition.decides:
+            self._decide(event, ending, finish, error)
+        if self._timer is not None and self.ended:
+            self._timer.cancel()
+            self._timer = None
+
+    def _abort(self, preparing: bool) -> Ending | None:
+        if not preparing:
+            return self._engine.abort(self.job.id)
+        if self._preparing is not None:  # wakes `start`; a submission that is cancelled leaves nothing behind
+            self._preparing.reschedule(asyncio.get_running_loop().time())
+        return None
+
+    def _decide(
+        self, event: Event, ending: Ending | None, finish: Finish | None, error: ServiceError | Exception | None
+    ) -> None:
+        if ending is not None:
+            self._hold(ending.text, ending.token_ids)
+        if event is Event.DEADLINE and self._wants_partial:
+            finish = Finish(reason=FINISH_REASON_DEADLINE)
+        elif event in _ERRORS:
+            error = _ERRORS[event]()
+        self._finish, self.error = finish, error
+        self.finish_reasons = (finish.reason,) if finish else ()
+        if event is Event.SLOW_READER:
+            self._forget()
+        if self.error is not None and self.seq == 0 and not self._held_bytes:
+            self.drained = True  # a failure before any output is a status alone
+        if not self._announced:
+            self._announce()
+        if event is Event.SLOW_READER:
+            self._reader.interrupt()
+
+    @property
+    def _wants_partial(self) -> bool:
+        return self.job.request.on_deadline == ON_DEADLINE_RETURN_PARTIAL
+
+    def _margin(self, seconds: float) -> float:
+        return deadline_margin(seconds) if self._wants_partial else 0.0
+
+    def _hold(self, text: str, token_ids: Sequence[int]) -> None:
+        if text:
+            self._text += text
+            self._held_bytes += len(text) if text.isascii() else len(text.encode())
+        if self._with_token_ids and token_ids:
+            self._token_ids.extend(token_ids)
+            self._held_bytes += _BYTES_PER_TOKEN_ID * len(token_ids)
+
+    def _forget(self) -> None:
+        self._text, self._token_ids, self._held_bytes = "", [], 0
+        self.drained = True
+
+    def _announce(self) -> None:
+        self._announced = True
+        self._reader.news()
+
+    def _complete(self, chunk: GenerateChunk) -> None:
+        self.drained = True
+        if self._finish is not None:
+            chunk.deltas[0].finish.CopyFrom(self._finish)
+        if self.error is not None and self.usage is None:
+            return  # the engine could not tell
+        chunk.usage.CopyFrom(self.usage or Usage())
+        chunk.timings.CopyFrom(self.timings or Timings())
+        if self.job.streamed:
+            chunk.timings.chunk_count = self.seq
+
+
+def deadline_margin(seconds: float) -> float:
+    """How long before a deadline that is `seconds` away a partial answer is sent: a tenth, 20 to 500 ms.
+
+    It covers the way back to the caller, whose clock ends the call for good.
+    """
+    return min(max(seconds / 10, 0.020), 0.500)

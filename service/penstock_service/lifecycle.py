@@ -14,6 +14,10 @@ from enum import Enum, auto
 
 from penstock_service.engine.base import Engine
 from penstock_service.errors import Unavailable, UnavailableReason
+from penstock_service.generation import Generation
+
+# For the partial answers of the generations that a drain ends; then their tasks are cancelled.
+_LAST_WORDS_SECONDS = 1.0
 
 
 class Stage(Enum):
@@ -39,6 +43,8 @@ class Lifecycle:
         self.stage = Stage.LOADING
         self._engine: Engine | None = None
         self._calls: set[asyncio.Task[object]] = set()
+        self._generations: set[Generation] = set()
+        self.drain_begun = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._ending = False
@@ -77,10 +83,20 @@ class Lifecycle:
             if not self._calls:
                 self._idle.set()
 
+    @contextmanager
+    def generation(self, generation: Generation) -> Iterator[None]:
+        """End this generation, too, when the drain waits no longer."""
+        self._generations.add(generation)
+        try:
+            yield
+        finally:
+            self._generations.discard(generation)
+
     def draining(self) -> None:
         """Refuse all further calls: the service stops."""
         if self.stage is not Stage.FAILED:
             self.stage = Stage.DRAINING
+        self.drain_begun.set()
 
     async def drain(self, seconds: float) -> None:
         """Wait up to `seconds` for the admitted calls to finish, then end them."""
@@ -92,7 +108,12 @@ class Lifecycle:
             await self._idle.wait()
 
     def end_calls(self) -> None:
-        """End the calls that still run with UNAVAILABLE."""
+        """End the calls that still run with UNAVAILABLE, after what they have got so far."""
+        for generation in tuple(self._generations):
+            generation.drain()
+        asyncio.get_running_loop().call_later(_LAST_WORDS_SECONDS, self._cancel_calls)
+
+    def _cancel_calls(self) -> None:
         self._ending = True
         for task in self._calls:
             task.cancel()

@@ -1,17 +1,22 @@
 """Builds the two gRPC servers: the service itself, and health alone on a plain port of its own."""
 
+import uuid
+
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from penstock.v1 import generation_pb2, models_pb2
 from penstock_service import reflection
 from penstock_service.configuration import PortTaken
-from penstock_service.generation import GenerationServicer
+from penstock_service.generations import Generations
 from penstock_service.health import Health
 from penstock_service.lifecycle import Lifecycle
 from penstock_service.models import ModelsServicer
 from penstock_service.pacing import LoopLag
+from penstock_service.servicer import GenerationServicer
+from penstock_service.session import SessionTerms
 from penstock_service.settings import Settings
+from penstock_service.stalls import StallWatch
 from penstock_service.telemetry import Telemetry
 from penstock_service.wire import add_service
 
@@ -43,11 +48,19 @@ def channel_options(settings: Settings) -> list[tuple[str, int]]:
 
 
 def service_server(
-    settings: Settings, lifecycle: Lifecycle, health: Health, telemetry: Telemetry, lag: LoopLag
+    settings: Settings, lifecycle: Lifecycle, health: Health, telemetry: Telemetry, lag: LoopLag, stalls: StallWatch
 ) -> tuple[grpc.aio.Server, int]:
     """The server with the whole contract, its port opened but not started; and that port. Raises PortTaken."""
     server = grpc.aio.server(options=channel_options(settings))
-    add_service(server, _GENERATION, GenerationServicer(lifecycle, telemetry, lag, settings.max_delay_ms))
+    generations = Generations(lifecycle, telemetry, stalls, settings.max_held_bytes)
+    terms = SessionTerms(
+        server_id=uuid.uuid4().hex,
+        most_calls=settings.max_concurrent_streams,
+        age_seconds=settings.max_connection_age_seconds,
+        drain_begun=lifecycle.drain_begun,
+        stalls=stalls,
+    )
+    add_service(server, _GENERATION, GenerationServicer(generations, telemetry, lag, settings.max_delay_ms, terms))
     add_service(server, _MODELS, ModelsServicer(lifecycle, telemetry))
     health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
     if settings.reflection:

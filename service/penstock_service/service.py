@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
 import structlog
 from opentelemetry.sdk.trace.export import SpanExporter
@@ -15,6 +15,7 @@ from penstock_service.lifecycle import Lifecycle, Stage
 from penstock_service.pacing import LoopLag
 from penstock_service.server import health_server, service_server
 from penstock_service.settings import Settings
+from penstock_service.stalls import StallWatch
 from penstock_service.telemetry import telemetry
 
 log = structlog.get_logger()
@@ -80,11 +81,10 @@ class Service:
 
 
 @contextlib.asynccontextmanager
-async def _watched_lag() -> AsyncIterator[LoopLag]:
-    lag = LoopLag()
-    watching = asyncio.create_task(lag.watch(), name="event loop lag")
-    yield lag
-    watching.cancel()
+async def _watch(watching: Coroutine[object, object, None], name: str) -> AsyncIterator[None]:
+    task = asyncio.create_task(watching, name=name)
+    yield
+    task.cancel()
 
 
 @contextlib.asynccontextmanager
@@ -96,9 +96,11 @@ async def running_service(
         measured, metrics_port = await stack.enter_async_context(telemetry(settings, spans))
         health, lifecycle = Health(), Lifecycle()
         await health.start()
-        lag = await stack.enter_async_context(_watched_lag())
+        lag, stalls = LoopLag(), StallWatch(settings.max_stall_seconds)
+        await stack.enter_async_context(_watch(lag.watch(), "event loop lag"))
+        await stack.enter_async_context(_watch(stalls.watch(), "stalled readers"))
         probes, health_port = health_server(settings, health)
-        server, grpc_port = service_server(settings, lifecycle, health, measured, lag)
+        server, grpc_port = service_server(settings, lifecycle, health, measured, lag, stalls)
         for each in (probes, server):
             await each.start()
             stack.push_async_callback(each.stop, _CLOSING_SECONDS)

@@ -75,6 +75,10 @@ class Settings(Configuration):
     "How long the calls of a connection past its age may go on; longer than the longest generation."
     max_delay_ms: int = Field(10, ge=0, le=MOST_DELAY_MS)
     "How long a busy server may hold back a stream's new output to send it with what follows, unless its caller says."
+    max_held_bytes: int = Field(128 << 10, ge=1024, le=1 << 30)
+    "How much output a stream's generation holds for a caller that does not read; more ends it."
+    max_stall_seconds: Seconds = Field(30, gt=0)
+    "How long a caller may read nothing of what is there for it; longer ends the stream."
     reflection: CliImplicitFlag[bool] = True
     "Whether server reflection is offered."
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -21,7 +21,7 @@ from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetr
 from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
-from opentelemetry.trace import NoOpTracerProvider, Span, SpanKind, StatusCode
+from opentelemetry.trace import INVALID_SPAN, NoOpTracerProvider, Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import start_http_server
 
@@ -51,6 +51,8 @@ class Telemetry:
     """Spans and histograms of this server, by providers of its own."""
 
     def __init__(self, tracers: trace.TracerProvider, meters: metrics.MeterProvider) -> None:
+        # Spans that nobody sees still cost 30 us a call.
+        self._traces = not isinstance(tracers, NoOpTracerProvider)
         self._tracer = tracers.get_tracer("penstock_service", __version__)
         meter = meters.get_meter("penstock_service", __version__)
         self._duration = meter.create_histogram(
@@ -73,9 +75,12 @@ class Telemetry:
         )
 
     @contextmanager
-    def span(self, call: Call, metadata: Iterable[tuple[str, str | bytes]] | None) -> Iterator[Span]:
+    def span(self, call: Call, metadata: Iterable[tuple[str, str | bytes]]) -> Iterator[Span]:
         """Open the SERVER span of a call, a child of the caller's span where its metadata names one."""
-        parent = _PROPAGATOR.extract(dict(metadata or ()))
+        if not self._traces:
+            yield INVALID_SPAN
+            return
+        parent = _PROPAGATOR.extract(dict(metadata))
         with self._tracer.start_as_current_span(
             call.method, parent, SpanKind.SERVER, record_exception=False, set_status_on_exception=False
         ) as span:
@@ -84,6 +89,9 @@ class Telemetry:
     @contextmanager
     def generation(self, call: Call) -> Iterator[Mapping[str, str]]:
         """Open the GenAI span inside the call's; yield the trace headers that make the engine's span its child."""
+        if not self._traces:
+            yield {}
+            return
         name = f"{call.operation} {call.model}"
         with self._tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False) as span:
             headers: dict[str, str] = {}
@@ -109,9 +117,11 @@ class Telemetry:
         attributes = metric_attributes(call)
         error = {"error.type": call.code.name} if call.code.name != "OK" else {}
         self._duration.record(time.monotonic() - call.received, {**attributes, **error})
-        if call.timings is not None and call.timings.HasField("time_to_first_token_ms"):
+        if call.timings is None or error:
+            return
+        if call.timings.HasField("time_to_first_token_ms"):
             self._first_token.record(call.timings.time_to_first_token_ms / 1000, attributes)
-        if call.timings is not None and call.timings.HasField("mean_itl_ms"):
+        if call.timings.HasField("mean_itl_ms"):
             self._per_token.record(call.timings.mean_itl_ms / 1000, attributes)
 
 

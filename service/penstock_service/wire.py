@@ -20,6 +20,13 @@ class Unreadable:
     """Stands for a request whose bytes are no message of its type."""
 
 
+_KINDS: dict[tuple[bool, bool], Any] = {  # whether the caller streams, whether the server streams
+    (False, False): grpc.unary_unary_rpc_method_handler,
+    (False, True): grpc.unary_stream_rpc_method_handler,
+    (True, True): grpc.stream_stream_rpc_method_handler,
+}
+
+
 def readable(request: Request) -> Request:
     """The request, if there is one. Raises InvalidRequest."""
     if isinstance(request, Unreadable):
@@ -34,8 +41,7 @@ def add_service(server: grpc.aio.Server, service: ServiceDescriptor, servicer: o
 
 
 def _handler(method: MethodDescriptor, behavior: Any) -> Any:
-    kind: Any = grpc.unary_stream_rpc_method_handler if method.server_streaming else grpc.unary_unary_rpc_method_handler
-    return kind(
+    return _KINDS[method.client_streaming, method.server_streaming](
         behavior,
         request_deserializer=_lenient(GetMessageClass(method.input_type).FromString),
         response_serializer=GetMessageClass(method.output_type).SerializeToString,

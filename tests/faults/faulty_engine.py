@@ -1,33 +1,50 @@
 """A simulated engine with knobs for what a real one cannot be asked to do."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
-from penstock.v1.generation_pb2 import GenerateChunk
-from penstock_service.engine.base import Engine, Generation
+from penstock_service.engine.base import Engine, Job, Receiver
 from penstock_service.engine.simulated import SimulatedEngine
 from penstock_service.settings import Settings
 
 
 class FaultyEngine(SimulatedEngine):
-    """Raises `error` after `good_chunks` chunks."""
+    """Raises `error` at submission, or gives a job up with it after `good_puts` of its outputs."""
 
     error: BaseException | None = None
-    good_chunks = 0
+    good_puts = 0
 
-    async def generate(self, generation: Generation) -> AsyncGenerator[GenerateChunk, None]:
-        async for chunk in super().generate(generation):
-            if self.error is not None and chunk.seq >= self.good_chunks:
-                raise self.error
-            yield chunk
+    async def submit(self, job: Job, receiver: Receiver) -> None:
+        if self.error is not None and not self.good_puts:
+            raise self.error
+        await super().submit(job, _Failing(self, job, receiver) if self.error else receiver)
 
 
-def faulty(error: BaseException, good_chunks: int = 0) -> Callable[[Settings], Awaitable[Engine]]:
+class _Failing:
+    """A receiver that hears of an error where the engine had output."""
+
+    def __init__(self, engine: FaultyEngine, job: Job, receiver: Receiver) -> None:
+        self._engine = engine
+        self._job = job
+        self._receiver = receiver
+        self._left = engine.good_puts
+        self.finished, self.failed = receiver.finished, receiver.failed
+
+    def put(self, text: str, token_ids: Sequence[int]) -> None:
+        self._receiver.put(text, token_ids)
+        self._left -= 1
+        if not self._left:
+            error = self._engine.error
+            assert isinstance(error, Exception)
+            self._receiver.failed(error, self._engine.abort(self._job.id))
+
+
+def faulty(error: BaseException, good_puts: int = 0) -> Callable[[Settings], Awaitable[Engine]]:
     """A loader of an engine that raises `error`."""
 
     async def load(settings: Settings) -> Engine:
         engine = await FaultyEngine.load(settings)
-        engine.error, engine.good_chunks = error, good_chunks
+        engine.error, engine.good_puts = error, good_puts
         return engine
 
     return load
@@ -47,7 +64,7 @@ def without_chat() -> Callable[[Settings], Awaitable[Engine]]:
 class HeldLoading:
     """A loader that takes until `release` is set, or fails with `error`."""
 
-    def __init__(self, error: Exception | None = None) -> None:
+    def __init__(self, error: BaseException | None = None) -> None:
         self.release = asyncio.Event()
         self.error = error
 

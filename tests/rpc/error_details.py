@@ -1,5 +1,6 @@
 """Reads what a failed call says, with Google's own messages: an independent check of what the service sends."""
 
+import contextlib
 from dataclasses import dataclass, field
 
 import grpc
@@ -20,7 +21,11 @@ class Failure:
 
 
 async def failure_of(call: grpc.aio.Call) -> Failure:
-    """Wait for the end of `call`, which must fail with a consistent rich status."""
+    """Wait for the end of `call`, which must fail with a consistent rich status. What a stream sends before is read."""
+    if isinstance(call, grpc.aio.UnaryStreamCall | grpc.aio.StreamStreamCall):
+        with contextlib.suppress(grpc.RpcError):
+            while await call.read() is not grpc.aio.EOF:
+                pass
     failure = Failure(await call.code(), await call.details())
     assert failure.code is not grpc.StatusCode.OK
     status = rpc_status.from_call(_Ended(failure, await call.trailing_metadata()))

@@ -20,6 +20,7 @@ from penstock.v1.generation_pb2_grpc import GenerationStub
 from penstock_service.service import EngineFailed
 from tests.conftest import OpenService
 from tests.faults.faulty_engine import HeldLoading
+from tests.rpc.error_details import failure_of
 
 FREE_PORTS = ["--grpc-port", "0", "--health-port", "0", "--metrics-port", "none"]
 SIMULATED = ["--engine", "simulated", *FREE_PORTS]
@@ -100,7 +101,7 @@ async def test_a_second_signal_ends_the_drain() -> None:
 
             server.process.send_signal(signal.SIGINT)
 
-            assert await call.code() is grpc.StatusCode.UNAVAILABLE
+            assert (await failure_of(call)).code is grpc.StatusCode.UNAVAILABLE
         assert await server.process.wait() == 0
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from penstock_service.engine.chunks import measured
+from penstock_service.engine.timings import measured
 
 
 def test_every_figure_counts_from_the_moment_the_call_was_received() -> None:

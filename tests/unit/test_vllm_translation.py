@@ -7,7 +7,6 @@ import pytest
 pytest.importorskip("vllm", reason="vLLM is not installed here: `make test` installs it")
 
 from vllm.exceptions import QueueOverflowError, VLLMValidationError
-from vllm.outputs import CompletionOutput
 
 from penstock.v1 import generation_pb2 as pb
 from penstock_service.engine.vllm.refusals import QUEUE_FULL, REFUSED
@@ -17,10 +16,6 @@ from penstock_service.errors import Unavailable
 
 def params(defaults: dict[str, Any] | None = None, room: int = 100, **fields: Any) -> Any:
     return sampling_params(pb.GenerateRequest(prompt="x", **fields), defaults or {}, streamed=True, room=room)
-
-
-def ended(reason: str, stop: int | str | None = None) -> CompletionOutput:
-    return CompletionOutput(0, "", [], None, None, finish_reason=reason, stop_reason=stop)
 
 
 def test_what_the_caller_says_is_stronger_than_the_models_defaults_and_zero_is_said() -> None:
@@ -58,16 +53,16 @@ def test_tokens_are_bounded_by_the_room_and_never_below_what_was_asked_for(
 def test_reaching_max_tokens_is_told_from_a_full_context() -> None:
     asked = asked_tokens(pb.GenerateRequest(stopping={"max_tokens": 10}), {})
 
-    assert finish(ended("length"), asked, 10).reason == pb.FINISH_REASON_LENGTH
-    assert finish(ended("length"), asked, 9).reason == pb.FINISH_REASON_CONTEXT_LENGTH
-    assert finish(ended("length"), None, 9).reason == pb.FINISH_REASON_CONTEXT_LENGTH
+    assert finish("length", None, asked, 10).reason == pb.FINISH_REASON_LENGTH
+    assert finish("length", None, asked, 9).reason == pb.FINISH_REASON_CONTEXT_LENGTH
+    assert finish("length", None, None, 9).reason == pb.FINISH_REASON_CONTEXT_LENGTH
 
 
 def test_an_abort_that_nobody_asked_for_is_never_a_normal_end() -> None:
     with pytest.raises(Unavailable, match="the engine has stopped"):
-        finish(ended("abort"), None, 3)
+        finish("abort", None, None, 3)
     with pytest.raises(RuntimeError):
-        finish(ended("error"), None, 3)
+        finish("error", None, None, 3)
 
 
 def test_vllms_refusals_are_known_by_their_types() -> None:

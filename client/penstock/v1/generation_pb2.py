@@ -22,49 +22,64 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from penstock.v1 import mirrors_pb2 as penstock_dot_v1_dot_mirrors__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cpenstock/v1/generation.proto\x12\x0bpenstock.v1\"\xbe\x02\n\x0fGenerateRequest\x12\x10\n\x06prompt\x18\x01 \x01(\tH\x00\x12*\n\ttoken_ids\x18\x02 \x01(\x0b\x32\x15.penstock.v1.TokenIdsH\x00\x12\x31\n\x0c\x63onversation\x18\x03 \x01(\x0b\x32\x19.penstock.v1.ConversationH\x00\x12\r\n\x05model\x18\x04 \x01(\t\x12.\n\x08sampling\x18\x05 \x01(\x0b\x32\x1c.penstock.v1.SamplingOptions\x12.\n\x08stopping\x18\x06 \x01(\x0b\x32\x1c.penstock.v1.StoppingOptions\x12.\n\x08response\x18\x07 \x01(\x0b\x32\x1c.penstock.v1.ResponseOptions\x12\x12\n\nrequest_id\x18\x12 \x01(\tB\x07\n\x05input\"\x17\n\x08TokenIds\x12\x0b\n\x03ids\x18\x01 \x03(\x05\"6\n\x0c\x43onversation\x12&\n\x08messages\x18\x01 \x03(\x0b\x32\x14.penstock.v1.Message\"U\n\x07Message\x12\x1f\n\x04role\x18\x01 \x01(\x0e\x32\x11.penstock.v1.Role\x12)\n\x07\x63ontent\x18\x02 \x03(\x0b\x32\x18.penstock.v1.ContentPart\"%\n\x0b\x43ontentPart\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x42\x06\n\x04part\"\xd3\x02\n\x0fSamplingOptions\x12\x18\n\x0btemperature\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05top_p\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x12\n\x05top_k\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x12\n\x05min_p\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x1e\n\x11\x66requency_penalty\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12\x1d\n\x10presence_penalty\x18\x06 \x01(\x01H\x05\x88\x01\x01\x12\x1f\n\x12repetition_penalty\x18\x07 \x01(\x01H\x06\x88\x01\x01\x12\x11\n\x04seed\x18\x08 \x01(\x03H\x07\x88\x01\x01\x42\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x08\n\x06_top_kB\x08\n\x06_min_pB\x14\n\x12_frequency_penaltyB\x13\n\x11_presence_penaltyB\x15\n\x13_repetition_penaltyB\x07\n\x05_seed\"\xdb\x01\n\x0fStoppingOptions\x12\x17\n\nmax_tokens\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x17\n\nmin_tokens\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x0c\n\x04stop\x18\x03 \x03(\t\x12\x16\n\x0estop_token_ids\x18\x04 \x03(\x05\x12\x19\n\x0cinclude_stop\x18\x05 \x01(\x08H\x02\x88\x01\x01\x12\x17\n\nignore_eos\x18\x06 \x01(\x08H\x03\x88\x01\x01\x42\r\n\x0b_max_tokensB\r\n\x0b_min_tokensB\x0f\n\r_include_stopB\r\n\x0b_ignore_eos\"\x7f\n\x0fResponseOptions\x12\x11\n\x04text\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12\x16\n\ttoken_ids\x18\x02 \x01(\x08H\x01\x88\x01\x01\x12\x19\n\x0cmax_delay_ms\x18\x03 \x01(\x05H\x02\x88\x01\x01\x42\x07\n\x05_textB\x0c\n\n_token_idsB\x0f\n\r_max_delay_ms\"\xb5\x01\n\x10GenerateResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12(\n\tsequences\x18\x03 \x03(\x0b\x32\x15.penstock.v1.Sequence\x12!\n\x05usage\x18\x04 \x01(\x0b\x32\x12.penstock.v1.Usage\x12%\n\x07timings\x18\x05 \x01(\x0b\x32\x14.penstock.v1.Timings\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"_\n\x08Sequence\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x11\n\ttoken_ids\x18\x03 \x03(\x05\x12#\n\x06\x66inish\x18\x04 \x01(\x0b\x32\x13.penstock.v1.Finish\"\xc1\x01\n\rGenerateChunk\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12*\n\x06\x64\x65ltas\x18\x02 \x03(\x0b\x32\x1a.penstock.v1.SequenceDelta\x12\n\n\x02id\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12!\n\x05usage\x18\x05 \x01(\x0b\x32\x12.penstock.v1.Usage\x12%\n\x07timings\x18\x06 \x01(\x0b\x32\x14.penstock.v1.Timings\x12\x12\n\nrequest_id\x18\x07 \x01(\t\"d\n\rSequenceDelta\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x11\n\ttoken_ids\x18\x03 \x03(\x05\x12#\n\x06\x66inish\x18\x04 \x01(\x0b\x32\x13.penstock.v1.Finish\"o\n\x06\x46inish\x12)\n\x06reason\x18\x01 \x01(\x0e\x32\x19.penstock.v1.FinishReason\x12\x13\n\tstop_text\x18\x02 \x01(\tH\x00\x12\x17\n\rstop_token_id\x18\x03 \x01(\x05H\x00\x42\x0c\n\nstop_match\"u\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\x05\x12\x19\n\x11\x63ompletion_tokens\x18\x02 \x01(\x05\x12!\n\x14\x63\x61\x63hed_prompt_tokens\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\x17\n\x15_cached_prompt_tokens\"\xb9\x02\n\x07Timings\x12\x1a\n\rqueue_time_ms\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12#\n\x16time_to_first_token_ms\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x18\n\x0bmean_itl_ms\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x1f\n\x12generation_time_ms\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x1e\n\x11tokens_per_second\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12\x18\n\x0b\x63hunk_count\x18\x06 \x01(\x05H\x05\x88\x01\x01\x42\x10\n\x0e_queue_time_msB\x19\n\x17_time_to_first_token_msB\x0e\n\x0c_mean_itl_msB\x15\n\x13_generation_time_msB\x14\n\x12_tokens_per_secondB\x0e\n\x0c_chunk_count*d\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\x12\n\x0eROLE_DEVELOPER\x10\x02\x12\r\n\tROLE_USER\x10\x03\x12\x12\n\x0eROLE_ASSISTANT\x10\x04*\x81\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12 \n\x1c\x46INISH_REASON_CONTEXT_LENGTH\x10\x03\x32\xa3\x01\n\nGeneration\x12G\n\x08Generate\x12\x1c.penstock.v1.GenerateRequest\x1a\x1d.penstock.v1.GenerateResponse\x12L\n\x0eStreamGenerate\x12\x1c.penstock.v1.GenerateRequest\x1a\x1a.penstock.v1.GenerateChunk0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cpenstock/v1/generation.proto\x12\x0bpenstock.v1\x1a\x19penstock/v1/mirrors.proto\"\xfe\x02\n\x0fGenerateRequest\x12\x10\n\x06prompt\x18\x01 \x01(\tH\x00\x12*\n\ttoken_ids\x18\x02 \x01(\x0b\x32\x15.penstock.v1.TokenIdsH\x00\x12\x31\n\x0c\x63onversation\x18\x03 \x01(\x0b\x32\x19.penstock.v1.ConversationH\x00\x12\r\n\x05model\x18\x04 \x01(\t\x12.\n\x08sampling\x18\x05 \x01(\x0b\x32\x1c.penstock.v1.SamplingOptions\x12.\n\x08stopping\x18\x06 \x01(\x0b\x32\x1c.penstock.v1.StoppingOptions\x12.\n\x08response\x18\x07 \x01(\x0b\x32\x1c.penstock.v1.ResponseOptions\x12\x10\n\x08priority\x18\x0e \x01(\x05\x12,\n\x0bon_deadline\x18\x10 \x01(\x0e\x32\x17.penstock.v1.OnDeadline\x12\x12\n\nrequest_id\x18\x12 \x01(\tB\x07\n\x05input\"\x17\n\x08TokenIds\x12\x0b\n\x03ids\x18\x01 \x03(\x05\"6\n\x0c\x43onversation\x12&\n\x08messages\x18\x01 \x03(\x0b\x32\x14.penstock.v1.Message\"U\n\x07Message\x12\x1f\n\x04role\x18\x01 \x01(\x0e\x32\x11.penstock.v1.Role\x12)\n\x07\x63ontent\x18\x02 \x03(\x0b\x32\x18.penstock.v1.ContentPart\"%\n\x0b\x43ontentPart\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x42\x06\n\x04part\"\xd3\x02\n\x0fSamplingOptions\x12\x18\n\x0btemperature\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05top_p\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x12\n\x05top_k\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x12\n\x05min_p\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x1e\n\x11\x66requency_penalty\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12\x1d\n\x10presence_penalty\x18\x06 \x01(\x01H\x05\x88\x01\x01\x12\x1f\n\x12repetition_penalty\x18\x07 \x01(\x01H\x06\x88\x01\x01\x12\x11\n\x04seed\x18\x08 \x01(\x03H\x07\x88\x01\x01\x42\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x08\n\x06_top_kB\x08\n\x06_min_pB\x14\n\x12_frequency_penaltyB\x13\n\x11_presence_penaltyB\x15\n\x13_repetition_penaltyB\x07\n\x05_seed\"\xdb\x01\n\x0fStoppingOptions\x12\x17\n\nmax_tokens\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x17\n\nmin_tokens\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x0c\n\x04stop\x18\x03 \x03(\t\x12\x16\n\x0estop_token_ids\x18\x04 \x03(\x05\x12\x19\n\x0cinclude_stop\x18\x05 \x01(\x08H\x02\x88\x01\x01\x12\x17\n\nignore_eos\x18\x06 \x01(\x08H\x03\x88\x01\x01\x42\r\n\x0b_max_tokensB\r\n\x0b_min_tokensB\x0f\n\r_include_stopB\r\n\x0b_ignore_eos\"\x7f\n\x0fResponseOptions\x12\x11\n\x04text\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12\x16\n\ttoken_ids\x18\x02 \x01(\x08H\x01\x88\x01\x01\x12\x19\n\x0cmax_delay_ms\x18\x03 \x01(\x05H\x02\x88\x01\x01\x42\x07\n\x05_textB\x0c\n\n_token_idsB\x0f\n\r_max_delay_ms\"\xb5\x01\n\x10GenerateResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12(\n\tsequences\x18\x03 \x03(\x0b\x32\x15.penstock.v1.Sequence\x12!\n\x05usage\x18\x04 \x01(\x0b\x32\x12.penstock.v1.Usage\x12%\n\x07timings\x18\x05 \x01(\x0b\x32\x14.penstock.v1.Timings\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"_\n\x08Sequence\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x11\n\ttoken_ids\x18\x03 \x03(\x05\x12#\n\x06\x66inish\x18\x04 \x01(\x0b\x32\x13.penstock.v1.Finish\"\xc1\x01\n\rGenerateChunk\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12*\n\x06\x64\x65ltas\x18\x02 \x03(\x0b\x32\x1a.penstock.v1.SequenceDelta\x12\n\n\x02id\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12!\n\x05usage\x18\x05 \x01(\x0b\x32\x12.penstock.v1.Usage\x12%\n\x07timings\x18\x06 \x01(\x0b\x32\x14.penstock.v1.Timings\x12\x12\n\nrequest_id\x18\x07 \x01(\t\"d\n\rSequenceDelta\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x11\n\ttoken_ids\x18\x03 \x03(\x05\x12#\n\x06\x66inish\x18\x04 \x01(\x0b\x32\x13.penstock.v1.Finish\"o\n\x06\x46inish\x12)\n\x06reason\x18\x01 \x01(\x0e\x32\x19.penstock.v1.FinishReason\x12\x13\n\tstop_text\x18\x02 \x01(\tH\x00\x12\x17\n\rstop_token_id\x18\x03 \x01(\x05H\x00\x42\x0c\n\nstop_match\"u\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\x05\x12\x19\n\x11\x63ompletion_tokens\x18\x02 \x01(\x05\x12!\n\x14\x63\x61\x63hed_prompt_tokens\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\x17\n\x15_cached_prompt_tokens\"\xb9\x02\n\x07Timings\x12\x1a\n\rqueue_time_ms\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12#\n\x16time_to_first_token_ms\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x18\n\x0bmean_itl_ms\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x1f\n\x12generation_time_ms\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x1e\n\x11tokens_per_second\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12\x18\n\x0b\x63hunk_count\x18\x06 \x01(\x05H\x05\x88\x01\x01\x42\x10\n\x0e_queue_time_msB\x19\n\x17_time_to_first_token_msB\x0e\n\x0c_mean_itl_msB\x15\n\x13_generation_time_msB\x14\n\x12_tokens_per_secondB\x0e\n\x0c_chunk_count\"n\n\x0eSessionRequest\x12\'\n\x05start\x18\x01 \x01(\x0b\x32\x16.penstock.v1.StartCallH\x00\x12)\n\x06\x63\x61ncel\x18\x02 \x01(\x0b\x32\x17.penstock.v1.CancelCallH\x00\x42\x08\n\x06\x61\x63tion\"\x99\x01\n\tStartCall\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\x03\x12-\n\x07request\x18\x02 \x01(\x0b\x32\x1c.penstock.v1.GenerateRequest\x12\x17\n\ntimeout_ms\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x13\n\x0btraceparent\x18\x04 \x01(\t\x12\x12\n\ntracestate\x18\x05 \x01(\tB\r\n\x0b_timeout_ms\"\x1a\n\nCancelCall\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\x03\"\x82\x01\n\x0fSessionResponse\x12&\n\x06\x63hunks\x18\x01 \x03(\x0b\x32\x16.penstock.v1.CallChunk\x12\"\n\x04\x65nds\x18\x02 \x03(\x0b\x32\x14.penstock.v1.CallEnd\x12\x10\n\x08\x64raining\x18\x03 \x01(\x08\x12\x11\n\tserver_id\x18\x04 \x01(\t\"D\n\tCallChunk\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\x03\x12)\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x1a.penstock.v1.GenerateChunk\"?\n\x07\x43\x61llEnd\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\x03\x12&\n\x06status\x18\x02 \x01(\x0b\x32\x16.penstock.v1.RpcStatus*_\n\nOnDeadline\x12\x1b\n\x17ON_DEADLINE_UNSPECIFIED\x10\x00\x12\x14\n\x10ON_DEADLINE_FAIL\x10\x01\x12\x1e\n\x1aON_DEADLINE_RETURN_PARTIAL\x10\x02*d\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\x12\n\x0eROLE_DEVELOPER\x10\x02\x12\r\n\tROLE_USER\x10\x03\x12\x12\n\x0eROLE_ASSISTANT\x10\x04*\x9d\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12 \n\x1c\x46INISH_REASON_CONTEXT_LENGTH\x10\x03\x12\x1a\n\x16\x46INISH_REASON_DEADLINE\x10\x05\x32\xed\x01\n\nGeneration\x12G\n\x08Generate\x12\x1c.penstock.v1.GenerateRequest\x1a\x1d.penstock.v1.GenerateResponse\x12L\n\x0eStreamGenerate\x12\x1c.penstock.v1.GenerateRequest\x1a\x1a.penstock.v1.GenerateChunk0\x01\x12H\n\x07Session\x12\x1b.penstock.v1.SessionRequest\x1a\x1c.penstock.v1.SessionResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'penstock.v1.generation_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=2393
-  _globals['_ROLE']._serialized_end=2493
-  _globals['_FINISHREASON']._serialized_start=2496
-  _globals['_FINISHREASON']._serialized_end=2625
-  _globals['_GENERATEREQUEST']._serialized_start=46
-  _globals['_GENERATEREQUEST']._serialized_end=364
-  _globals['_TOKENIDS']._serialized_start=366
-  _globals['_TOKENIDS']._serialized_end=389
-  _globals['_CONVERSATION']._serialized_start=391
-  _globals['_CONVERSATION']._serialized_end=445
-  _globals['_MESSAGE']._serialized_start=447
-  _globals['_MESSAGE']._serialized_end=532
-  _globals['_CONTENTPART']._serialized_start=534
-  _globals['_CONTENTPART']._serialized_end=571
-  _globals['_SAMPLINGOPTIONS']._serialized_start=574
-  _globals['_SAMPLINGOPTIONS']._serialized_end=913
-  _globals['_STOPPINGOPTIONS']._serialized_start=916
-  _globals['_STOPPINGOPTIONS']._serialized_end=1135
-  _globals['_RESPONSEOPTIONS']._serialized_start=1137
-  _globals['_RESPONSEOPTIONS']._serialized_end=1264
-  _globals['_GENERATERESPONSE']._serialized_start=1267
-  _globals['_GENERATERESPONSE']._serialized_end=1448
-  _globals['_SEQUENCE']._serialized_start=1450
-  _globals['_SEQUENCE']._serialized_end=1545
-  _globals['_GENERATECHUNK']._serialized_start=1548
-  _globals['_GENERATECHUNK']._serialized_end=1741
-  _globals['_SEQUENCEDELTA']._serialized_start=1743
-  _globals['_SEQUENCEDELTA']._serialized_end=1843
-  _globals['_FINISH']._serialized_start=1845
-  _globals['_FINISH']._serialized_end=1956
-  _globals['_USAGE']._serialized_start=1958
-  _globals['_USAGE']._serialized_end=2075
-  _globals['_TIMINGS']._serialized_start=2078
-  _globals['_TIMINGS']._serialized_end=2391
-  _globals['_GENERATION']._serialized_start=2628
-  _globals['_GENERATION']._serialized_end=2791
+  _globals['_ONDEADLINE']._serialized_start=3048
+  _globals['_ONDEADLINE']._serialized_end=3143
+  _globals['_ROLE']._serialized_start=3145
+  _globals['_ROLE']._serialized_end=3245
+  _globals['_FINISHREASON']._serialized_start=3248
+  _globals['_FINISHREASON']._serialized_end=3405
+  _globals['_GENERATEREQUEST']._serialized_start=73
+  _globals['_GENERATEREQUEST']._serialized_end=455
+  _globals['_TOKENIDS']._serialized_start=457
+  _globals['_TOKENIDS']._serialized_end=480
+  _globals['_CONVERSATION']._serialized_start=482
+  _globals['_CONVERSATION']._serialized_end=536
+  _globals['_MESSAGE']._serialized_start=538
+  _globals['_MESSAGE']._serialized_end=623
+  _globals['_CONTENTPART']._serialized_start=625
+  _globals['_CONTENTPART']._serialized_end=662
+  _globals['_SAMPLINGOPTIONS']._serialized_start=665
+  _globals['_SAMPLINGOPTIONS']._serialized_end=1004
+  _globals['_STOPPINGOPTIONS']._serialized_start=1007
+  _globals['_STOPPINGOPTIONS']._serialized_end=1226
+  _globals['_RESPONSEOPTIONS']._serialized_start=1228
+  _globals['_RESPONSEOPTIONS']._serialized_end=1355
+  _globals['_GENERATERESPONSE']._serialized_start=1358
+  _globals['_GENERATERESPONSE']._serialized_end=1539
+  _globals['_SEQUENCE']._serialized_start=1541
+  _globals['_SEQUENCE']._serialized_end=1636
+  _globals['_GENERATECHUNK']._serialized_start=1639
+  _globals['_GENERATECHUNK']._serialized_end=1832
+  _globals['_SEQUENCEDELTA']._serialized_start=1834
+  _globals['_SEQUENCEDELTA']._serialized_end=1934
+  _globals['_FINISH']._serialized_start=1936
+  _globals['_FINISH']._serialized_end=2047
+  _globals['_USAGE']._serialized_start=2049
+  _globals['_USAGE']._serialized_end=2166
+  _globals['_TIMINGS']._serialized_start=2169
+  _globals['_TIMINGS']._serialized_end=2482
+  _globals['_SESSIONREQUEST']._serialized_start=2484
+  _globals['_SESSIONREQUEST']._serialized_end=2594
+  _globals['_STARTCALL']._serialized_start=2597
+  _globals['_STARTCALL']._serialized_end=2750
+  _globals['_CANCELCALL']._serialized_start=2752
+  _globals['_CANCELCALL']._serialized_end=2778
+  _globals['_SESSIONRESPONSE']._serialized_start=2781
+  _globals['_SESSIONRESPONSE']._serialized_end=2911
+  _globals['_CALLCHUNK']._serialized_start=2913
+  _globals['_CALLCHUNK']._serialized_end=2981
+  _globals['_CALLEND']._serialized_start=2983
+  _globals['_CALLEND']._serialized_end=3046
+  _globals['_GENERATION']._serialized_start=3408
+  _globals['_GENERATION']._serialized_end=3645
 # @@protoc_insertion_point(module_scope)

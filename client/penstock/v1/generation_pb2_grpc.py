@@ -45,6 +45,11 @@ class GenerationStub(object):
                 request_serializer=penstock_dot_v1_dot_generation__pb2.GenerateRequest.SerializeToString,
                 response_deserializer=penstock_dot_v1_dot_generation__pb2.GenerateChunk.FromString,
                 _registered_method=True)
+        self.Session = channel.stream_stream(
+                '/penstock.v1.Generation/Session',
+                request_serializer=penstock_dot_v1_dot_generation__pb2.SessionRequest.SerializeToString,
+                response_deserializer=penstock_dot_v1_dot_generation__pb2.SessionResponse.FromString,
+                _registered_method=True)
 
 
 class GenerationServicer(object):
@@ -55,7 +60,8 @@ class GenerationServicer(object):
         """Generates the whole answer and returns it in one message.
 
         The call's deadline is honoured: when it passes, or when the caller cancels, the engine stops working on it at once.
-        Without a deadline the call takes as long as the generation does.
+        Without a deadline the call takes as long as the generation does. GenerateRequest.on_deadline asks for what there is
+        by then instead of an error.
 
         Errors:
         * INVALID_ARGUMENT, reason INVALID_FIELD: every wrong field is in BadRequest.field_violations.
@@ -65,6 +71,7 @@ class GenerationServicer(object):
         * RESOURCE_EXHAUSTED with RetryInfo, reason OVERLOADED: the engine's queue is full.
         * RESOURCE_EXHAUSTED without details: the request message is larger than the server receives.
         * UNAVAILABLE with RetryInfo, reason LOADING, DRAINING or ENGINE_DEAD: another replica may serve it at once.
+        * RESOURCE_EXHAUSTED without RetryInfo, reason SLOW_READER: the caller left too much of a stream unread for too long.
         * DEADLINE_EXCEEDED, CANCELLED: the caller's own doing.
         * INTERNAL: a fixed text and the generation's id; the cause is in the server's log.
         """
@@ -78,7 +85,29 @@ class GenerationServicer(object):
         Chunks carry consecutive `seq` from 0. Deltas are never cumulative: the text of a sequence is the concatenation of
         its deltas' texts. Each sequence ends with exactly one delta that has `finish`; the last chunk has `usage` and
         `timings`. A stream that ends with OK is complete. No response headers are sent before the first chunk.
-        The errors are those of Generate, before or after the first chunk.
+        The errors are those of Generate, before or after the first chunk. When a generation fails after output, its last
+        chunk comes first, without `finish`: it has the rest of the text, and what was counted and measured so far.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Session(self, request_iterator, context):
+        """Runs many generations over one stream, which costs less than a stream for each: what an engine step brings to all
+        calls of the session arrives in one message.
+
+        A call means what it means in StreamGenerate, with the same chunks and the same errors, except that its number,
+        deadline and trace travel in StartCall and its status in CallEnd. Calls do not hold each other up: each has a buffer of
+        its own in the server, and ends by itself. What breaks the session (messages that cannot be read, call numbers that
+        do not increase) ends all its calls, as a lost connection does.
+
+        The caller half-closes when it has no more calls to start; the session ends with OK after the last call's end. When
+        `draining` arrives, the next call belongs on another session: this one refuses it with UNAVAILABLE, reason DRAINING.
+
+        Errors of the session itself:
+        * INVALID_ARGUMENT, reason INVALID_FIELD: the session's messages do not follow the contract.
+        * RESOURCE_EXHAUSTED without RetryInfo, reason SLOW_READER: the caller did not read the session for too long.
+        * UNAVAILABLE with RetryInfo, reason LOADING, DRAINING or ENGINE_DEAD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -96,6 +125,11 @@ def add_GenerationServicer_to_server(servicer, server):
                     servicer.StreamGenerate,
                     request_deserializer=penstock_dot_v1_dot_generation__pb2.GenerateRequest.FromString,
                     response_serializer=penstock_dot_v1_dot_generation__pb2.GenerateChunk.SerializeToString,
+            ),
+            'Session': grpc.stream_stream_rpc_method_handler(
+                    servicer.Session,
+                    request_deserializer=penstock_dot_v1_dot_generation__pb2.SessionRequest.FromString,
+                    response_serializer=penstock_dot_v1_dot_generation__pb2.SessionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -153,6 +187,33 @@ class Generation(object):
             '/penstock.v1.Generation/StreamGenerate',
             penstock_dot_v1_dot_generation__pb2.GenerateRequest.SerializeToString,
             penstock_dot_v1_dot_generation__pb2.GenerateChunk.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Session(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/penstock.v1.Generation/Session',
+            penstock_dot_v1_dot_generation__pb2.SessionRequest.SerializeToString,
+            penstock_dot_v1_dot_generation__pb2.SessionResponse.FromString,
             options,
             channel_credentials,
             insecure,

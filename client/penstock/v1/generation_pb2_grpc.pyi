@@ -49,7 +49,8 @@ class GenerationStub:
     """Generates the whole answer and returns it in one message.
 
     The call's deadline is honoured: when it passes, or when the caller cancels, the engine stops working on it at once.
-    Without a deadline the call takes as long as the generation does.
+    Without a deadline the call takes as long as the generation does. GenerateRequest.on_deadline asks for what there is
+    by then instead of an error.
 
     Errors:
     * INVALID_ARGUMENT, reason INVALID_FIELD: every wrong field is in BadRequest.field_violations.
@@ -59,6 +60,7 @@ class GenerationStub:
     * RESOURCE_EXHAUSTED with RetryInfo, reason OVERLOADED: the engine's queue is full.
     * RESOURCE_EXHAUSTED without details: the request message is larger than the server receives.
     * UNAVAILABLE with RetryInfo, reason LOADING, DRAINING or ENGINE_DEAD: another replica may serve it at once.
+    * RESOURCE_EXHAUSTED without RetryInfo, reason SLOW_READER: the caller left too much of a stream unread for too long.
     * DEADLINE_EXCEEDED, CANCELLED: the caller's own doing.
     * INTERNAL: a fixed text and the generation's id; the cause is in the server's log.
     """
@@ -68,7 +70,25 @@ class GenerationStub:
     Chunks carry consecutive `seq` from 0. Deltas are never cumulative: the text of a sequence is the concatenation of
     its deltas' texts. Each sequence ends with exactly one delta that has `finish`; the last chunk has `usage` and
     `timings`. A stream that ends with OK is complete. No response headers are sent before the first chunk.
-    The errors are those of Generate, before or after the first chunk.
+    The errors are those of Generate, before or after the first chunk. When a generation fails after output, its last
+    chunk comes first, without `finish`: it has the rest of the text, and what was counted and measured so far.
+    """
+    Session: _grpc.StreamStreamMultiCallable[_generation_pb2.SessionRequest, _generation_pb2.SessionResponse]
+    """Runs many generations over one stream, which costs less than a stream for each: what an engine step brings to all
+    calls of the session arrives in one message.
+
+    A call means what it means in StreamGenerate, with the same chunks and the same errors, except that its number,
+    deadline and trace travel in StartCall and its status in CallEnd. Calls do not hold each other up: each has a buffer of
+    its own in the server, and ends by itself. What breaks the session (messages that cannot be read, call numbers that
+    do not increase) ends all its calls, as a lost connection does.
+
+    The caller half-closes when it has no more calls to start; the session ends with OK after the last call's end. When
+    `draining` arrives, the next call belongs on another session: this one refuses it with UNAVAILABLE, reason DRAINING.
+
+    Errors of the session itself:
+    * INVALID_ARGUMENT, reason INVALID_FIELD: the session's messages do not follow the contract.
+    * RESOURCE_EXHAUSTED without RetryInfo, reason SLOW_READER: the caller did not read the session for too long.
+    * UNAVAILABLE with RetryInfo, reason LOADING, DRAINING or ENGINE_DEAD.
     """
 
 @_typing.type_check_only
@@ -80,7 +100,8 @@ class GenerationAsyncStub(GenerationStub):
     """Generates the whole answer and returns it in one message.
 
     The call's deadline is honoured: when it passes, or when the caller cancels, the engine stops working on it at once.
-    Without a deadline the call takes as long as the generation does.
+    Without a deadline the call takes as long as the generation does. GenerateRequest.on_deadline asks for what there is
+    by then instead of an error.
 
     Errors:
     * INVALID_ARGUMENT, reason INVALID_FIELD: every wrong field is in BadRequest.field_violations.
@@ -90,6 +111,7 @@ class GenerationAsyncStub(GenerationStub):
     * RESOURCE_EXHAUSTED with RetryInfo, reason OVERLOADED: the engine's queue is full.
     * RESOURCE_EXHAUSTED without details: the request message is larger than the server receives.
     * UNAVAILABLE with RetryInfo, reason LOADING, DRAINING or ENGINE_DEAD: another replica may serve it at once.
+    * RESOURCE_EXHAUSTED without RetryInfo, reason SLOW_READER: the caller left too much of a stream unread for too long.
     * DEADLINE_EXCEEDED, CANCELLED: the caller's own doing.
     * INTERNAL: a fixed text and the generation's id; the cause is in the server's log.
     """
@@ -99,7 +121,25 @@ class GenerationAsyncStub(GenerationStub):
     Chunks carry consecutive `seq` from 0. Deltas are never cumulative: the text of a sequence is the concatenation of
     its deltas' texts. Each sequence ends with exactly one delta that has `finish`; the last chunk has `usage` and
     `timings`. A stream that ends with OK is complete. No response headers are sent before the first chunk.
-    The errors are those of Generate, before or after the first chunk.
+    The errors are those of Generate, before or after the first chunk. When a generation fails after output, its last
+    chunk comes first, without `finish`: it has the rest of the text, and what was counted and measured so far.
+    """
+    Session: _aio.StreamStreamMultiCallable[_generation_pb2.SessionRequest, _generation_pb2.SessionResponse]  # type: ignore[assignment]
+    """Runs many generations over one stream, which costs less than a stream for each: what an engine step brings to all
+    calls of the session arrives in one message.
+
+    A call means what it means in StreamGenerate, with the same chunks and the same errors, except that its number,
+    deadline and trace travel in StartCall and its status in CallEnd. Calls do not hold each other up: each has a buffer of
+    its own in the server, and ends by itself. What breaks the session (messages that cannot be read, call numbers that
+    do not increase) ends all its calls, as a lost connection does.
+
+    The caller half-closes when it has no more calls to start; the session ends with OK after the last call's end. When
+    `draining` arrives, the next call belongs on another session: this one refuses it with UNAVAILABLE, reason DRAINING.
+
+    Errors of the session itself:
+    * INVALID_ARGUMENT, reason INVALID_FIELD: the session's messages do not follow the contract.
+    * RESOURCE_EXHAUSTED without RetryInfo, reason SLOW_READER: the caller did not read the session for too long.
+    * UNAVAILABLE with RetryInfo, reason LOADING, DRAINING or ENGINE_DEAD.
     """
 
 class GenerationServicer(metaclass=_abc_1.ABCMeta):
@@ -114,7 +154,8 @@ class GenerationServicer(metaclass=_abc_1.ABCMeta):
         """Generates the whole answer and returns it in one message.
 
         The call's deadline is honoured: when it passes, or when the caller cancels, the engine stops working on it at once.
-        Without a deadline the call takes as long as the generation does.
+        Without a deadline the call takes as long as the generation does. GenerateRequest.on_deadline asks for what there is
+        by then instead of an error.
 
         Errors:
         * INVALID_ARGUMENT, reason INVALID_FIELD: every wrong field is in BadRequest.field_violations.
@@ -124,6 +165,7 @@ class GenerationServicer(metaclass=_abc_1.ABCMeta):
         * RESOURCE_EXHAUSTED with RetryInfo, reason OVERLOADED: the engine's queue is full.
         * RESOURCE_EXHAUSTED without details: the request message is larger than the server receives.
         * UNAVAILABLE with RetryInfo, reason LOADING, DRAINING or ENGINE_DEAD: another replica may serve it at once.
+        * RESOURCE_EXHAUSTED without RetryInfo, reason SLOW_READER: the caller left too much of a stream unread for too long.
         * DEADLINE_EXCEEDED, CANCELLED: the caller's own doing.
         * INTERNAL: a fixed text and the generation's id; the cause is in the server's log.
         """
@@ -139,7 +181,31 @@ class GenerationServicer(metaclass=_abc_1.ABCMeta):
         Chunks carry consecutive `seq` from 0. Deltas are never cumulative: the text of a sequence is the concatenation of
         its deltas' texts. Each sequence ends with exactly one delta that has `finish`; the last chunk has `usage` and
         `timings`. A stream that ends with OK is complete. No response headers are sent before the first chunk.
-        The errors are those of Generate, before or after the first chunk.
+        The errors are those of Generate, before or after the first chunk. When a generation fails after output, its last
+        chunk comes first, without `finish`: it has the rest of the text, and what was counted and measured so far.
+        """
+
+    @_abc_1.abstractmethod
+    def Session(
+        self,
+        request_iterator: _MaybeAsyncIterator[_generation_pb2.SessionRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_generation_pb2.SessionResponse], _abc.AsyncIterator[_generation_pb2.SessionResponse]]:
+        """Runs many generations over one stream, which costs less than a stream for each: what an engine step brings to all
+        calls of the session arrives in one message.
+
+        A call means what it means in StreamGenerate, with the same chunks and the same errors, except that its number,
+        deadline and trace travel in StartCall and its status in CallEnd. Calls do not hold each other up: each has a buffer of
+        its own in the server, and ends by itself. What breaks the session (messages that cannot be read, call numbers that
+        do not increase) ends all its calls, as a lost connection does.
+
+        The caller half-closes when it has no more calls to start; the session ends with OK after the last call's end. When
+        `draining` arrives, the next call belongs on another session: this one refuses it with UNAVAILABLE, reason DRAINING.
+
+        Errors of the session itself:
+        * INVALID_ARGUMENT, reason INVALID_FIELD: the session's messages do not follow the contract.
+        * RESOURCE_EXHAUSTED without RetryInfo, reason SLOW_READER: the caller did not read the session for too long.
+        * UNAVAILABLE with RetryInfo, reason LOADING, DRAINING or ENGINE_DEAD.
         """
 
 def add_GenerationServicer_to_server(servicer: GenerationServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,26 +1,53 @@
-"""What the service asks of an engine. The contract's messages are the vocabulary; nothing of vLLM shows here."""
+"""What the service asks of an engine. The contract's messages are the vocabulary; nothing of vLLM shows here.
 
-from collections.abc import AsyncGenerator, Mapping
+The engine pushes: it calls a job's receiver on the event loop as its steps complete. Nothing waits on a token, no task
+wakes for one, and what a step brings to all jobs is there before any reader runs.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from penstock.v1.generation_pb2 import GenerateChunk, GenerateRequest
+from penstock.v1.generation_pb2 import Finish, GenerateRequest, Timings, Usage
 from penstock.v1.models_pb2 import Model
+from penstock_service.errors import ServiceError
 
 
 @dataclass(frozen=True, slots=True)
-class Generation:
-    """One generation as the engine sees it. The request has passed `limits.check`."""
+class Job:
+    """One request as the engine sees it. It has passed `limits.check`."""
 
     id: str
     request: GenerateRequest
     received: float  # time.monotonic() when the call reached its handler
-    streamed: bool  # deltas as they come, or one chunk with everything
+    streamed: bool  # output as it comes, or all of it at the end
     trace_headers: Mapping[str, str] = field(default_factory=dict)
 
 
+class Ending(NamedTuple):
+    """What is left to say when a job ends, whatever ended it."""
+
+    text: str  # not delivered yet
+    token_ids: Sequence[int]  # not delivered yet
+    usage: Usage
+    timings: Timings
+
+
+class Receiver(Protocol):
+    """Takes what the engine makes of one job: puts, then one end. It never blocks and never raises."""
+
+    def put(self, text: str, token_ids: Sequence[int]) -> None:
+        """Take new output. Of a job that is not streamed it may all come with the end instead."""
+
+    def finished(self, ending: Ending, finish: Finish) -> None:
+        """The job is complete."""
+
+    def failed(self, error: ServiceError | Exception, ending: Ending | None) -> None:
+        """The engine gave the job up; Unavailable when it is dead. `ending` is what there is, if that is known."""
+
+
 class Engine(Protocol):
-    """Turns requests into chunks, many at a time."""
+    """Turns requests into tokens, many at a time."""
 
     @property
     def model(self) -> Model:
@@ -28,18 +55,23 @@ class Engine(Protocol):
 
     @property
     def running(self) -> int:
-        """Generations inside the engine, waiting ones included."""
+        """Jobs inside the engine, waiting ones included."""
 
-    def generate(self, generation: Generation) -> AsyncGenerator[GenerateChunk, None]:
-        """Yield the chunks of one generation as StreamGenerate defines them; a single one unless it is streamed.
+    async def submit(self, job: Job, receiver: Receiver) -> None:
+        """Hand over a job; its output goes to `receiver`, perhaps before this returns.
 
-        Closing the generator, or cancelling the task that reads it, frees everything that the generation holds in the
-        engine. Raises InvalidRequest for what only the tokens can tell (the prompt's length), and Unavailable when the
-        engine stops before the generation is complete: a generator that ends without an error is complete.
+        Raises InvalidRequest for what only the tokens can tell (the prompt's length), Overloaded, and Unavailable when
+        the engine is dead. After an error, or when the caller is cancelled meanwhile, nothing of the job is left.
+        """
+
+    def abort(self, job_id: str) -> Ending | None:
+        """Stop a job and free what it holds; return what was not delivered. Its receiver hears no more of it.
+
+        None for a job that is not here: never submitted, finished, failed or aborted.
         """
 
     async def died(self) -> None:
         """Return when the engine can never generate again; an engine that is well never returns."""
 
     async def close(self) -> None:
-        """Stop the engine and free what it holds. Generations that still run fail with Unavailable."""
+        """Stop the engine and free what it holds. Jobs that still run fail with Unavailable."""

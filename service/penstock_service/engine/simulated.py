@@ -6,16 +6,15 @@ as a place and their share of the cache are free, and reading a prompt lengthens
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import AsyncGenerator
+from bisect import insort
 from typing import Self
 
-from penstock.v1.generation_pb2 import GenerateChunk, Usage
+from penstock.v1.generation_pb2 import Usage
 from penstock.v1.models_pb2 import Model
 from penstock_service import __version__
-from penstock_service.engine.base import Generation
-from penstock_service.engine.chunks import ChunkSequence, measured
+from penstock_service.engine.base import Ending, Job, Receiver
 from penstock_service.engine.simulated_text import BYTES_PER_TOKEN, VOCABULARY_SIZE, SimulatedSequence
+from penstock_service.engine.timings import measured
 from penstock_service.errors import Unavailable
 from penstock_service.limits import ModelLimits, check_prompt_length
 from penstock_service.settings import Settings, SimulatedSettings
@@ -28,7 +27,8 @@ class SimulatedEngine:
         self.model = model
         self._limits = ModelLimits.of(model)
         self._timing = timing
-        self._waiting: deque[_Run] = deque()
+        self._runs: dict[str, _Run] = {}
+        self._waiting: list[_Run] = []
         self._batch: list[_Run] = []
         self._wake = asyncio.Event()
         self._dead = asyncio.Event()
@@ -55,20 +55,26 @@ class SimulatedEngine:
     @property
     def running(self) -> int:
         """Generations inside the engine, waiting ones included."""
-        return len(self._waiting) + len(self._batch)
+        return len(self._runs)
 
-    async def generate(self, generation: Generation) -> AsyncGenerator[GenerateChunk, None]:
-        """See Engine.generate."""
-        sequence = SimulatedSequence(generation.request, self._timing.context_length)
-        field = generation.request.WhichOneof("input") or "input"
+    async def submit(self, job: Job, receiver: Receiver) -> None:
+        """See Engine.submit."""
+        sequence = SimulatedSequence(job.request, self._timing.context_length)
+        field = job.request.WhichOneof("input") or "input"
         check_prompt_length(sequence.prompt_tokens, field, self._limits)
-        run = _Run(sequence)
-        self._join(run)
-        try:
-            async for chunk in self._chunks(run, generation):
-                yield chunk
-        finally:
-            self._leave(run)
+        if self._dead.is_set():
+            raise Unavailable("ENGINE_DEAD")
+        run = self._runs[job.id] = _Run(sequence, job, receiver)
+        insort(self._waiting, run, key=lambda run: run.job.request.priority)
+        self._wake.set()
+
+    def abort(self, job_id: str) -> Ending | None:
+        """See Engine.abort."""
+        run = self._runs.pop(job_id, None)
+        if run is None:
+            return None
+        (self._batch if run in self._batch else self._waiting).remove(run)
+        return run.ending()
 
     async def died(self) -> None:
         """Return when the engine was killed."""
@@ -77,41 +83,14 @@ class SimulatedEngine:
     def kill(self) -> None:
         """Die as an engine process does: every generation fails, and no other starts."""
         self._dead.set()
-        for run in (*self._waiting, *self._batch):
-            run.news.set()
+        for run in tuple(self._runs.values()):
+            run.receiver.failed(Unavailable("ENGINE_DEAD"), self.abort(run.job.id))
 
     async def close(self) -> None:
         """Stop stepping."""
         self.kill()
         self._steps.cancel()
         await asyncio.wait([self._steps])
-
-    async def _chunks(self, run: "_Run", generation: Generation) -> AsyncGenerator[GenerateChunk, None]:
-        sequence = run.sequence
-        chunks = ChunkSequence(generation, self.model.name)
-        while sequence.finish is None:
-            await run.news.wait()
-            run.news.clear()
-            if self._dead.is_set():
-                raise Unavailable("ENGINE_DEAD")
-            if generation.streamed and sequence.finish is None:
-                yield chunks.next(*sequence.take())
-        usage = Usage(prompt_tokens=sequence.prompt_tokens, completion_tokens=sequence.tokens)
-        queued = run.started - run.joined
-        timings = measured(generation.received, run.first, run.last, sequence.tokens, queued)
-        yield chunks.last(*sequence.take(), sequence.finish, usage, timings)
-
-    def _join(self, run: "_Run") -> None:
-        if self._dead.is_set():
-            raise Unavailable("ENGINE_DEAD")
-        self._waiting.append(run)
-        self._wake.set()
-
-    def _leave(self, run: "_Run") -> None:
-        if run in self._batch:
-            self._batch.remove(run)
-        elif run in self._waiting:
-            self._waiting.remove(run)
 
     async def _step_for_ever(self) -> None:
         while True:
@@ -122,9 +101,17 @@ class SimulatedEngine:
             step = self._timing.step_time_ms / 1000 + prefill / self._timing.prefill_tokens_per_second
             await asyncio.sleep(step)
             for run in tuple(self._batch):
-                run.advance()
-                if run.sequence.finish:
-                    self._batch.remove(run)
+                if run.job.id in self._runs:  # a delivery can end another one
+                    run.advance()
+                    self._deliver(run)
+
+    def _deliver(self, run: "_Run") -> None:
+        if run.sequence.finish:
+            self._batch.remove(run)
+            del self._runs[run.job.id]
+            run.receiver.finished(run.ending(), run.sequence.finish)
+        elif run.job.streamed:
+            run.receiver.put(*run.take())
 
     def _take_on(self) -> int:
         """Move waiting sequences into the batch while they fit; return how many prompt tokens they bring."""
@@ -135,7 +122,7 @@ class SimulatedEngine:
             if self._batch and held + run.cache_tokens > self._timing.kv_cache_tokens:
                 break
             run.started = time.monotonic()
-            self._batch.append(self._waiting.popleft())
+            self._batch.append(self._waiting.pop(0))
             held += run.cache_tokens
             prefill += run.sequence.prompt_tokens
         return prefill
@@ -144,11 +131,13 @@ class SimulatedEngine:
 class _Run:
     """A sequence on its way through the engine, with its moments on time.monotonic()."""
 
-    def __init__(self, sequence: SimulatedSequence) -> None:
+    def __init__(self, sequence: SimulatedSequence, job: Job, receiver: Receiver) -> None:
         self.sequence = sequence
+        self.job = job
+        self.receiver = receiver
         self.cache_tokens = sequence.prompt_tokens + sequence.max_tokens
-        self.news = asyncio.Event()
-        self.joined = self.started = time.monotonic()
+        self.joined = time.monotonic()
+        self.started: float | None = None
         self.first: float | None = None
         self.last: float | None = None
 
@@ -156,4 +145,16 @@ class _Run:
         self.sequence.advance()
         self.last = time.monotonic()
         self.first = self.first or self.last
-        self.news.set()
+
+    def take(self) -> tuple[str, list[int]]:
+        text, token_ids = self.sequence.take()
+        response = self.job.request.response
+        return text if response.text or not response.HasField("text") else "", token_ids
+
+    def ending(self) -> Ending:
+        """What is left, when the sequence ends here."""
+        usage = Usage(prompt_tokens=self.sequence.prompt_tokens, completion_tokens=self.sequence.tokens)
+        queued = None if self.started is None else self.started - self.joined
+        timings = measured(self.job.received, self.first, self.last, self.sequence.tokens, queued)
+        self.sequence.release()
+        return Ending(*self.take(), usage, timings)

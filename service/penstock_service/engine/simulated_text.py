@@ -54,6 +54,7 @@ class SimulatedSequence:
         self._new_tokens: list[int] = []
         self._text = ""
         self._sent = 0
+        self._released = False
 
     def advance(self) -> None:
         """Generate the next token."""
@@ -64,9 +65,13 @@ class SimulatedSequence:
         self.finish = self._finish(token)
         self._searched = len(self._text)
 
+    def release(self) -> None:
+        """Hold nothing back any more: the sequence ends here, finished or not."""
+        self._released = True
+
     def take(self) -> tuple[str, list[int]]:
         """What is new since the last take. Text that may turn out to begin a stop text is held back."""
-        end = len(self._text) if self.finish else max(len(self._text) - self._held_back, self._sent)
+        end = len(self._text) if self.finish or self._released else max(len(self._text) - self._held_back, self._sent)
         text, tokens = self._text[self._sent : end], self._new_tokens
         self._sent, self._new_tokens = end, []
         return text, tokens

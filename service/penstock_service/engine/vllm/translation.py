@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vllm.outputs import CompletionOutput, RequestOutput
 from vllm.sampling_params import RequestOutputKind, SamplingParams
+from vllm.v1.metrics.stats import RequestStateStats
 
 from penstock.v1 import generation_pb2 as pb
-from penstock_service.engine.chunks import measured
+from penstock_service.engine.timings import measured
 from penstock_service.errors import Unavailable
 
 _SAMPLING_FIELDS = (
@@ -54,6 +54,7 @@ def sampling_params(
             "ignore_eos": stopping.ignore_eos,
             "detokenize": request.response.text if request.response.HasField("text") else True,
             "output_kind": RequestOutputKind.DELTA if streamed else RequestOutputKind.FINAL_ONLY,
+            "skip_clone": True,  # these are this request's own; vLLM would copy them deeply
         }
     )
 
@@ -71,16 +72,16 @@ def chat_messages(conversation: pb.Conversation) -> list[Any]:
     return [{"role": _ROLES[message.role], "content": _content(message)} for message in conversation.messages]
 
 
-def finish(output: CompletionOutput, asked: int | None, tokens: int) -> pb.Finish:
+def finish(reason: str, stop: int | str | None, asked: int | None, tokens: int) -> pb.Finish:
     """Why a sequence of `tokens` ended. Raises Unavailable for an abort, which nobody asked for if we see it here."""
-    if output.finish_reason == "abort":
+    if reason == "abort":
         raise Unavailable("ENGINE_DEAD")
-    if output.finish_reason == "error":
+    if reason == "error":
         raise RuntimeError("vLLM ended a request with an error")
-    if output.finish_reason == "length":
+    if reason == "length":
         full = asked is None or tokens < asked
         return pb.Finish(reason=pb.FINISH_REASON_CONTEXT_LENGTH if full else pb.FINISH_REASON_LENGTH)
-    match output.stop_reason:
+    match stop:
         case int(token):
             return pb.Finish(reason=pb.FINISH_REASON_STOP, stop_token_id=token)
         case str(text):
@@ -88,26 +89,21 @@ def finish(output: CompletionOutput, asked: int | None, tokens: int) -> pb.Finis
     return pb.Finish(reason=pb.FINISH_REASON_STOP)
 
 
-def usage(output: RequestOutput, tokens: int) -> pb.Usage:
-    """What was counted for a finished request."""
-    return pb.Usage(
-        prompt_tokens=len(output.prompt_token_ids or ()),
-        completion_tokens=tokens,
-        cached_prompt_tokens=output.num_cached_tokens,
-    )
+def usage(prompt_tokens: int, tokens: int, cached: int | None) -> pb.Usage:
+    """What was counted for a request."""
+    return pb.Usage(prompt_tokens=prompt_tokens, completion_tokens=tokens, cached_prompt_tokens=cached)
 
 
-def timings(output: RequestOutput, received: float, first_seen: float, last_seen: float, tokens: int) -> pb.Timings:
-    """What was measured for a finished request.
+def timings(
+    stats: RequestStateStats | None, received: float, first_seen: float | None, last_seen: float | None, tokens: int
+) -> pb.Timings:
+    """What was measured for a request.
 
     vLLM's own moments are exact and on the same clock: the engine process stamps tokens with time.monotonic(), which
-    all processes of a Linux machine share. Without them (--disable-log-stats) the moments when we saw tokens serve,
-    except that a generation which was not streamed shows no first token.
+    all processes of a Linux machine share. Without them (--disable-log-stats) the moments when we saw tokens serve.
     """
-    stats = output.metrics
     if stats is None or not stats.first_token_ts:
-        first = first_seen if first_seen < last_seen else None
-        return measured(received, first, last_seen, tokens, queue_seconds=None)
+        return measured(received, first_seen, last_seen, tokens, queue_seconds=None)
     queued = stats.scheduled_ts - stats.queued_ts
     return measured(received, stats.first_token_ts, stats.last_token_ts, tokens, max(queued, 0.0))
 

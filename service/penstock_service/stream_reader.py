@@ -1,0 +1,69 @@
+"""Reads one generation for the RPC that runs in the current task."""
+
+import asyncio
+
+from penstock.v1.generation_pb2 import GenerateChunk
+from penstock_service.generation import Generation
+from penstock_service.pacing import LoopLag, delay_seconds
+
+
+class StreamReader:
+    """A Reader that waits."""
+
+    def __init__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - handlers are tasks
+        self._task = task
+        self._news = asyncio.Event()
+        self._generation: Generation | None = None
+        self.interrupted = False
+
+    def opened(self, generation: Generation) -> None:
+        """See Reader."""
+        self._generation = generation
+
+    def news(self) -> None:
+        """See Reader."""
+        self._news.set()
+
+    def interrupt(self) -> None:
+        """See Reader."""
+        self.interrupted = True
+        self._task.cancel()
+
+    async def whole(self) -> GenerateChunk | None:
+        """All of the generation in one chunk, once it has ended; None if it failed without output."""
+        generation = self._reading
+        while not generation.ended:
+            await self._wait()
+        return _taken(generation) if generation.readable else None
+
+    async def next(self) -> GenerateChunk | None:
+        """The next chunk, with all that has gathered; None after the last."""
+        generation = self._reading
+        while not generation.readable:
+            if generation.drained:
+                return None
+            await self._wait()
+        return _taken(generation)
+
+    async def gather(self, lag: LoopLag, longest: float) -> None:
+        """Let output gather for as long as a busy event loop makes worthwhile, `longest` seconds at most."""
+        delay = delay_seconds(lag.seconds, longest)
+        if delay and not self._reading.ended:
+            await asyncio.sleep(delay)
+
+    @property
+    def _reading(self) -> Generation:
+        assert self._generation is not None  # noqa: S101 - Generations.open has called `opened`
+        return self._generation
+
+    async def _wait(self) -> None:
+        self._news.clear()
+        await self._news.wait()
+
+
+def _taken(generation: Generation) -> GenerateChunk:
+    chunk = GenerateChunk()
+    generation.take(chunk)
+    return chunk
