@@ -16,7 +16,7 @@ from penstock.v1.generation_pb2 import (
 
 
 class _Folded:
-    """One sequence so far."""
+    """One sequence."""
 
     __slots__ = ("finish", "pieces", "token_ids")
 
@@ -32,64 +32,78 @@ class _Folded:
         if delta.HasField("finish"):
             self.finish = delta.finish
 
-    def text(self) -> str:
-        if len(self.pieces) > 1:
-            self.pieces = ["".join(self.pieces)]
-        return self.pieces[0] if self.pieces else ""
-
 
 class Accumulator:
-    """The chunks received so far. Chunks must come in order and without a gap."""
+    """The chunks received so far. Chunks must come in order and without a gap.
 
-    __slots__ = ("_head", "_sequences", "_tail", "count")
+    They are kept as bytes and looked into only when somebody asks: most callers read the chunks and nothing else. The
+    bytes of messages one after the other are those of the messages merged: all the deltas, and of the rest the last.
+    """
+
+    __slots__ = ("_pieces", "_received", "_seen_bytes", "count")
 
     def __init__(self) -> None:
         self.count = 0
-        self._sequences: dict[int, _Folded] = {0: _Folded()}
-        self._head: GenerateChunk | None = None
-        self._tail: GenerateChunk | None = None
+        self._received = bytearray()
+        self._pieces = [""]  # of the first sequence's text
+        self._seen_bytes = 0  # so much of what was received is in the pieces
 
     def add(self, chunk: GenerateChunk) -> None:
         """Take the next chunk. Raises InternalServerError if its `seq` is not the next one."""
         if chunk.seq != self.count:
             raise InternalServerError(f"the server sent chunk {chunk.seq} where chunk {self.count} was due")
-        if self._head is None:
-            self._head = chunk
         self.count += 1
-        self._tail = chunk
-        for delta in chunk.deltas:
-            sequence = self._sequences.get(delta.index)
-            if sequence is None:
-                sequence = self._sequences[delta.index] = _Folded()
-            sequence.add(delta)
+        self._received += chunk.SerializeToString()
 
     @property
     def text(self) -> str:
         """The text of the first sequence so far."""
-        return self._sequences[0].text()
+        if self._seen_bytes < len(self._received):
+            news = GenerateChunk.FromString(bytes(self._received[self._seen_bytes :]))
+            self._seen_bytes = len(self._received)
+            self._pieces.extend([delta.text for delta in news.deltas if delta.index == 0])
+        if len(self._pieces) > 1:
+            self._pieces = ["".join(self._pieces)]
+        return self._pieces[0]
 
     def check_complete(self) -> None:
-        """Raises InternalServerError unless every sequence has its finish reason, and the last chunk the usage."""
-        if any(sequence.finish is None for sequence in self._sequences.values()):
+        """Raises InternalServerError unless every sequence has its finish reason, and a chunk the usage."""
+        merged = self._merged()
+        unfinished = {delta.index for delta in merged.deltas} or {0}
+        for delta in reversed(merged.deltas):
+            if not unfinished:
+                break
+            if delta.HasField("finish"):
+                unfinished.discard(delta.index)
+        if unfinished:
             raise InternalServerError("the server ended the stream without a finish reason")
-        if self._tail is None or not self._tail.HasField("usage"):
+        if not merged.HasField("usage"):
             raise InternalServerError("the server ended the stream without its usage")
 
     def reply(self) -> Reply:
         """All of it so far; complete once the stream has ended."""
-        head = self._head or GenerateChunk()
-        tail = self._tail or GenerateChunk()
+        merged = self._merged()
         return Reply(
             GenerateResponse(
-                id=head.id,
-                model=head.model,
-                request_id=head.request_id,
-                sequences=[_sequence(index, folded) for index, folded in sorted(self._sequences.items())],
-                usage=tail.usage if tail.HasField("usage") else None,
-                timings=tail.timings if tail.HasField("timings") else None,
+                id=merged.id,
+                model=merged.model,
+                request_id=merged.request_id,
+                sequences=_sequences(merged),
+                usage=merged.usage if merged.HasField("usage") else None,
+                timings=merged.timings if merged.HasField("timings") else None,
             )
         )
 
+    def _merged(self) -> GenerateChunk:
+        return GenerateChunk.FromString(bytes(self._received))
 
-def _sequence(index: int, folded: _Folded) -> GeneratedSequence:
-    return GeneratedSequence(index=index, text=folded.text(), token_ids=folded.token_ids, finish=folded.finish)
+
+def _sequences(merged: GenerateChunk) -> list[GeneratedSequence]:
+    """There is a first one even if nothing has come of it."""
+    sequences = {0: _Folded()}
+    for delta in merged.deltas:
+        sequences.setdefault(delta.index, _Folded()).add(delta)
+    return [
+        GeneratedSequence(index=index, text="".join(folded.pieces), token_ids=folded.token_ids, finish=folded.finish)
+        for index, folded in sorted(sequences.items())
+    ]

@@ -16,6 +16,7 @@ from penstock.models import AsyncModels
 from penstock.openai_shape.async_resources import AsyncChat, AsyncCompletions
 from penstock.reply import Reply
 from penstock.requests import GenerateOptions, generate_request
+from penstock.sessions.riding import SessionsLike
 from penstock.stream import AsyncStream
 
 if TYPE_CHECKING:
@@ -37,9 +38,10 @@ class AsyncClient:
         metadata: MetadataLike | None = None,
         channel_options: OptionOverrides | None = None,
         credentials: grpc.ChannelCredentials | None = None,
+        sessions: SessionsLike = "auto",
     ) -> None:
         channel = LazyAsyncChannel(target, credentials, channel_options)
-        self._transport = AsyncTransport(channel, CallOptions(timeout, metadata))
+        self._transport = AsyncTransport(channel, CallOptions(timeout, metadata), sessions)
         self.models = AsyncModels(self._transport)
         self.chat = AsyncChat(self._transport)
         self.completions = AsyncCompletions(self._transport)

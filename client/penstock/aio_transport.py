@@ -9,10 +9,14 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
-from penstock.call_options import CLIENT_DEFAULT, CallOptions, MetadataLike, TimeoutLike
+from penstock.call_options import CLIENT_DEFAULT, CallOptions, MetadataLike, Pairs, TimeoutLike
+from penstock.calls import AsyncCalls
 from penstock.cancellation import being_cancelled, client_closed
 from penstock.channel import LazyAsyncChannel
+from penstock.chunk_calls import AsyncChunkCall, AsyncStreamCall
 from penstock.reply import Reply
+from penstock.sessions.asyncio_call import AsyncioCall
+from penstock.sessions.riding import Riding, SessionsLike, start_message
 from penstock.statuses import from_rpc_error
 from penstock.stream import AsyncStream
 from penstock.v1.generation_pb2 import GenerateRequest
@@ -26,8 +30,9 @@ ResponseT = TypeVar("ResponseT", bound=Message)
 class AsyncTransport:
     """Sends requests over a lazily made channel of the running loop."""
 
-    def __init__(self, channel: LazyAsyncChannel, options: CallOptions) -> None:
+    def __init__(self, channel: LazyAsyncChannel, options: CallOptions, sessions: SessionsLike) -> None:
         self._channel = channel
+        self._riding = Riding(sessions, options.metadata(None))
         self.options = options
 
     async def generate(
@@ -39,12 +44,21 @@ class AsyncTransport:
     def stream(
         self, request: GenerateRequest, timeout: TimeoutLike = CLIENT_DEFAULT, metadata: MetadataLike | None = None
     ) -> AsyncStream:
-        calls = self._channel.calls()
-        call = calls.stream_generate(
-            request, timeout=self.options.timeout(timeout), metadata=self.options.metadata(metadata)
-        )
-        calls.open_streams.add(call)
-        return AsyncStream(call, self._channel, request.request_id)
+        deadline, pairs = self.options.timeout(timeout), self.options.metadata(metadata)
+        return AsyncStream(self._begin(self._channel.calls(), request, deadline, pairs), request.request_id)
+
+    def _begin(
+        self, calls: AsyncCalls, request: GenerateRequest, timeout: float | None, metadata: Pairs
+    ) -> AsyncChunkCall:
+        def open_apart(timeout: float | None) -> AsyncStreamCall:
+            call = calls.stream_generate(request, timeout=timeout, metadata=metadata)
+            return AsyncStreamCall(call, calls, request.request_id)
+
+        if calls.sessions.support.missing or not self._riding.suits(request, metadata, len(calls.open_streams)):
+            return open_apart(timeout)
+        call = AsyncioCall(calls, request.request_id, timeout, open_apart)
+        calls.sessions.start(call, start_message(request, timeout, metadata), self._riding.session_metadata)
+        return call
 
     async def list_models(self, timeout: TimeoutLike, metadata: MetadataLike | None) -> ListModelsResponse:
         return await self._unary(self._channel.calls().list_models, ListModelsRequest(), timeout, metadata)

@@ -34,6 +34,14 @@ def text(argument: str, value: object) -> str:
     return value
 
 
+def one_of(argument: str, value: object, allowed: Iterable[str]) -> str:
+    """`value`, which must be one of the allowed texts."""
+    given = text(argument, value)
+    if given not in allowed:
+        raise ArgumentValueError(argument, f"is {given[:32]!r}; it must be one of {', '.join(allowed)}")
+    return given
+
+
 def flag(argument: str, value: object) -> bool:
     """`value`, which must be a bool."""
     if not isinstance(value, bool):

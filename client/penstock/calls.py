@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-from weakref import WeakSet
+import asyncio
+from functools import partial
 
 import grpc
 import grpc.aio
 
+from penstock.chunk_calls import AsyncChunkCall, ChunkCall
+from penstock.sessions.asyncio_call import AsyncioCall
+from penstock.sessions.asyncio_session import AsyncioSession
+from penstock.sessions.blocking import BlockingSession
+from penstock.sessions.blocking_call import BlockingCall
+from penstock.sessions.pool import SessionPool
 from penstock.v1.generation_pb2 import GenerateChunk, GenerateRequest, GenerateResponse
 from penstock.v1.generation_pb2_grpc import GenerationStub
 from penstock.v1.mirrors_pb2 import HealthCheckRequest, HealthCheckResponse
 from penstock.v1.models_pb2 import GetModelRequest, ListModelsRequest, ListModelsResponse, Model
 from penstock.v1.models_pb2_grpc import ModelsStub
 
-if TYPE_CHECKING:
-    ChunkCall = grpc.aio.UnaryStreamCall[GenerateRequest, GenerateChunk]
-
 # Called by its name with mirror messages, because grpcio-health-checking would be one more dependency.
 HEALTH_CHECK = "/grpc.health.v1.Health/Check"
 
 
 class Calls:
-    """The RPCs on a blocking channel."""
+    """The RPCs on a blocking channel. `open_streams` are the streams that the caller is not done with."""
 
     def __init__(self, channel: grpc.Channel) -> None:
+        self.open_streams: set[ChunkCall] = set()  # sets change in one step: collecting garbage may come between
         generation = GenerationStub(channel)
         models = ModelsStub(channel)
         self.channel = channel
@@ -35,13 +39,17 @@ class Calls:
         self.health: grpc.UnaryUnaryMultiCallable[HealthCheckRequest, HealthCheckResponse] = channel.unary_unary(
             HEALTH_CHECK, HealthCheckRequest.SerializeToString, HealthCheckResponse.FromString
         )
+        self.sessions: SessionPool[BlockingSession, BlockingCall] = SessionPool(
+            partial(BlockingSession, generation.Session)
+        )
 
 
 class AsyncCalls:
-    """The RPCs on an asyncio channel. `open_streams` are those of the streams that may still run."""
+    """The RPCs on an asyncio channel. `open_streams` are the streams that the caller is not done with."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
-        self.open_streams: WeakSet[ChunkCall] = WeakSet()
+        self.open_streams: set[AsyncChunkCall] = set()
+        self.closed = False
         generation = GenerationStub(channel)
         models = ModelsStub(channel)
         self.channel = channel
@@ -54,9 +62,14 @@ class AsyncCalls:
         self.health: grpc.aio.UnaryUnaryMultiCallable[HealthCheckRequest, HealthCheckResponse] = channel.unary_unary(
             HEALTH_CHECK, HealthCheckRequest.SerializeToString, HealthCheckResponse.FromString
         )
+        self.sessions: SessionPool[AsyncioSession, AsyncioCall] = SessionPool(
+            partial(AsyncioSession, generation.Session)
+        )
 
     async def close(self) -> None:
-        """Cancel the streams and close the channel. grpc.aio before 1.83 does not find all of them by itself."""
+        """End the streams and close the channel. grpc.aio before 1.83 does not find all of them by itself."""
+        self.closed = True
+        await asyncio.gather(*(session.close() for session in self.sessions.sessions))
         for call in list(self.open_streams):
             call.cancel()
         await self.channel.close()

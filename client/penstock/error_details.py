@@ -33,16 +33,21 @@ def parse(metadata: Iterable[Pair]) -> tuple[list[Message], list[Pair]]:
     rest: list[Pair] = []
     for key, value in metadata:
         if key == STATUS_DETAILS:
-            found.extend(_details(value))
+            found.extend(_read(value))
         else:
             rest.append((key, value))
     return found, rest
 
 
-def _details(value: str | bytes) -> list[Message]:
+def details(status: RpcStatus) -> list[Message]:
+    """The details of a status that came inside a message."""
+    return [_mirror(detail) for detail in status.details]
+
+
+def _read(value: str | bytes) -> list[Message]:
     raw = value.encode("latin-1", "replace") if isinstance(value, str) else value
     try:
-        return [_mirror(detail) for detail in RpcStatus.FromString(raw).details]
+        return details(RpcStatus.FromString(raw))
     except DecodeError:
         return []
 

@@ -22,6 +22,7 @@ FINISH_REASONS: dict[int, str | None] = {
     FinishReason.FINISH_REASON_STOP: "stop",
     FinishReason.FINISH_REASON_LENGTH: "length",
     FinishReason.FINISH_REASON_CONTEXT_LENGTH: "context_length",
+    FinishReason.FINISH_REASON_DEADLINE: "deadline",
 }
 
 _NOTHING = GeneratedSequence()
@@ -29,7 +30,7 @@ _NO_DELTA = SequenceDelta()
 
 
 def finish_reason(finish: Finish) -> str | None:
-    """ "stop", "length" or "context_length"; None while unfinished; "unknown" for a reason newer than this client."""
+    """ "stop", "length", "context_length" or "deadline"; None before the end; "unknown" for a newer one."""
     return FINISH_REASONS.get(finish.reason, "unknown")
 
 
@@ -57,7 +58,7 @@ class Reply:
 
     @property
     def finish_reason(self) -> str | None:
-        """ "stop", "length" or "context_length"; None if the answer is not complete."""
+        """ "stop", "length", "context_length" or "deadline"; None if the answer is not complete."""
         return finish_reason(self._sequence.finish)
 
     @property
@@ -112,7 +113,8 @@ class Chunk:
     @property
     def text(self) -> str:
         """The new text. It can be empty while a character or a possible stop text is not complete yet."""
-        return self._delta.text
+        deltas = self.proto.deltas
+        return deltas[0].text if deltas else ""
 
     @property
     def token_ids(self) -> Sequence[int]:
@@ -126,7 +128,7 @@ class Chunk:
 
     @property
     def finish_reason(self) -> str | None:
-        """ "stop", "length" or "context_length" on the chunk that ends the text, else None."""
+        """ "stop", "length", "context_length" or "deadline" on the chunk that ends the text, else None."""
         return finish_reason(self._delta.finish)
 
     def __repr__(self) -> str:

@@ -7,11 +7,19 @@ the model.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from penstock import arguments
 from penstock.arguments import ArgumentTypeError, ArgumentValueError
-from penstock.v1.generation_pb2 import ContentPart, Conversation, GenerateRequest, Message, Role, TokenIds
+from penstock.v1.generation_pb2 import (
+    ContentPart,
+    Conversation,
+    GenerateRequest,
+    Message,
+    OnDeadline,
+    Role,
+    TokenIds,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -47,6 +55,8 @@ class GenerateOptions(TypedDict, total=False):
     return_text: bool | None  # ResponseOptions.text
     return_token_ids: bool | None  # ResponseOptions.token_ids
     max_delay_ms: int | None
+    priority: int | None
+    on_deadline: Literal["fail", "return_partial"] | None
 
 
 def generate_request(prompt: str | None = None, **options: Unpack[GenerateOptions]) -> GenerateRequest:
@@ -93,9 +103,7 @@ def _message(argument: str, value: object) -> Message:
         return value
     if not isinstance(value, Mapping):
         raise ArgumentTypeError(argument, "a dict with role and content", value)
-    role = arguments.text(f"{argument}.role", value.get("role"))
-    if role not in _ROLES:
-        raise ArgumentValueError(f"{argument}.role", f"is {role[:32]!r}; it must be one of {', '.join(_ROLES)}")
+    role = arguments.one_of(f"{argument}.role", value.get("role"), _ROLES)
     return Message(role=_ROLES[role], content=_content(f"{argument}.content", value.get("content")))
 
 
@@ -117,6 +125,16 @@ def _part(argument: str, value: object) -> ContentPart:
 
 def _token_ids(argument: str, value: object) -> TokenIds:
     return TokenIds(ids=arguments.integers(argument, value))
+
+
+_ON_DEADLINE: dict[str, OnDeadline] = {
+    "fail": OnDeadline.ON_DEADLINE_FAIL,
+    "return_partial": OnDeadline.ON_DEADLINE_RETURN_PARTIAL,
+}
+
+
+def _on_deadline(argument: str, value: object) -> OnDeadline:
+    return _ON_DEADLINE[arguments.one_of(argument, value, _ON_DEADLINE)]
 
 
 _TOP = ""  # the group of the fields that are in no group
@@ -145,6 +163,8 @@ _FIELDS: dict[str, tuple[str, str, Callable[[str, object], object]]] = {
     "return_text": ("response", "text", arguments.flag),
     "return_token_ids": ("response", "token_ids", arguments.flag),
     "max_delay_ms": ("response", "max_delay_ms", arguments.integer),
+    "priority": (_TOP, "priority", arguments.integer),
+    "on_deadline": (_TOP, "on_deadline", _on_deadline),
 }
 
 _INPUTS = {name: _FIELDS[name][1] for name in ("prompt", "messages", "token_ids")}

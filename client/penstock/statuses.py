@@ -26,7 +26,7 @@ from penstock.errors import (
     RequestTooLargeError,
     ServiceUnavailableError,
 )
-from penstock.v1.mirrors_pb2 import ErrorInfo
+from penstock.v1.mirrors_pb2 import ErrorInfo, RpcStatus
 
 # A reason decides before the status does.
 _BY_REASON: dict[str, type[APIError]] = {"TOO_LARGE": RequestTooLargeError}
@@ -50,6 +50,8 @@ _BY_STATUS: dict[grpc.StatusCode, type[APIError]] = {
     grpc.StatusCode.CANCELLED: RequestCancelled,
 }
 
+_BY_NUMBER: dict[int, grpc.StatusCode] = {status.value[0]: status for status in grpc.StatusCode}
+
 # gRPC itself refuses oversized messages and metadata with the status of a full server; only its text tells them apart.
 _TOO_LARGE_TEXTS = ("larger than max", "metadata size exceeds")
 
@@ -59,12 +61,24 @@ def from_status(
 ) -> APIError:
     """The error for a gRPC status other than OK and its trailing metadata. Malformed details are passed over."""
     parsed, rest = error_details.parse(metadata)
-    kind = _kind(status, message, parsed)
+    return _error(status, message, parsed, rest, request_id)
+
+
+def from_rpc_status(status: RpcStatus, request_id: str | None = None) -> APIError:
+    """The error for a status that came inside a message: that of `from_status`, had it been the call's own."""
+    code = _BY_NUMBER.get(status.code, grpc.StatusCode.UNKNOWN)
+    return _error(code, status.message, error_details.details(status), (), request_id)
+
+
+def _error(
+    status: grpc.StatusCode, message: str, details: Sequence[Message], metadata: Metadata, request_id: str | None
+) -> APIError:
+    kind = _kind(status, message, details)
     return kind(
         message or kind.__doc__ or status.name,
         status=status,
-        details=parsed,
-        metadata=rest,
+        details=details,
+        metadata=metadata,
         request_id=request_id,
     )
 

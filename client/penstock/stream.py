@@ -14,25 +14,13 @@ from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-import grpc
-import grpc.aio
-
 from penstock.accumulate import Accumulator
-from penstock.cancellation import being_cancelled, client_closed
+from penstock.chunk_calls import AsyncChunkCall, ChunkCall
 from penstock.errors import APIError, RequestCancelled, StreamInterrupted
 from penstock.reply import Chunk, Reply
-from penstock.statuses import from_rpc_error
-from penstock.v1.generation_pb2 import GenerateChunk, GenerateRequest
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-    from penstock.channel import LazyAsyncChannel, LazyChannel
-
-if TYPE_CHECKING:
-    from grpc import _CallIterator
-
-    ChunkCall = _CallIterator[GenerateChunk]
 
 logger = logging.getLogger("penstock")
 
@@ -51,10 +39,6 @@ class _Progress:
     def text(self) -> str:
         """The text received so far."""
         return self._received.text
-
-    def _take(self, proto: GenerateChunk) -> Chunk:
-        self._received.add(proto)
-        return Chunk(proto)
 
     def _end(self) -> None:
         """The server ended the stream with OK. Raises InternalServerError if something is missing."""
@@ -85,10 +69,9 @@ class Stream(_Progress):
     It raises what `generate` raises until the first chunk has come, and StreamInterrupted after that.
     """
 
-    def __init__(self, call: ChunkCall, channel: LazyChannel, request_id: str) -> None:
+    def __init__(self, call: ChunkCall, request_id: str) -> None:
         super().__init__(request_id)
         self._call = call
-        self._channel = channel  # grpc ends a call whose channel nobody holds
         self._dropped = weakref.finalize(self, _cancel_dropped, call)
         self._dropped.atexit = False
 
@@ -130,24 +113,19 @@ class Stream(_Progress):
         if self._over:
             return None
         try:
-            chunk = self._receive()
+            proto = self._call.read()
+            if proto is not None:
+                self._received.add(proto)
+                return Chunk(proto)
+            self._end()
+        except APIError as error:
+            failure = self._failure(error)
+            self.close()
+            raise failure from error.__cause__
         except BaseException:
             self.close()
             raise
-        if chunk is None:
-            self.close()
-        return chunk
-
-    def _receive(self) -> Chunk | None:
-        try:
-            proto = next(self._call, None)
-            if proto is not None:
-                return self._take(proto)
-            self._end()
-        except grpc.RpcError as error:
-            raise self._failure(from_rpc_error(error, self._request_id)) from error
-        except APIError as error:
-            raise self._failure(error) from None
+        self.close()
         return None
 
 
@@ -158,12 +136,9 @@ class AsyncStream(_Progress):
     cancellation passes through as asyncio.CancelledError and ends the generation.
     """
 
-    def __init__(
-        self, call: grpc.aio.UnaryStreamCall[GenerateRequest, GenerateChunk], channel: LazyAsyncChannel, request_id: str
-    ) -> None:
+    def __init__(self, call: AsyncChunkCall, request_id: str) -> None:
         super().__init__(request_id)
         self._call = call
-        self._channel = channel
         self._dropped = weakref.finalize(self, _cancel_dropped_on, asyncio.get_running_loop(), call)
         self._dropped.atexit = False
 
@@ -211,39 +186,28 @@ class AsyncStream(_Progress):
         if self._over:
             return None
         try:
-            chunk = await self._receive()
+            proto = await self._call.read()
+            if proto is not None:
+                self._received.add(proto)
+                return Chunk(proto)
+            self._end()
+        except APIError as error:
+            failure = self._failure(error)
+            self.cancel()
+            raise failure from error.__cause__
         except BaseException:
             self.cancel()
             raise
-        if chunk is None:
-            self.cancel()
-        return chunk
-
-    async def _receive(self) -> Chunk | None:
-        try:
-            # Not `async for` over the call: that would tie the call and an async generator into a cycle.
-            proto = await self._call.read()
-            if isinstance(proto, GenerateChunk):  # the other thing it can be is EOF
-                return self._take(proto)
-            self._end()
-        except grpc.RpcError as error:
-            raise self._failure(from_rpc_error(error, self._request_id)) from error
-        except APIError as error:
-            raise self._failure(error) from None
-        except asyncio.CancelledError:
-            # grpc.aio raises this both for a call that was cancelled here, which is ours, and for a cancelled caller.
-            if (self._over or self._channel.closed) and not being_cancelled():
-                raise self._failure(client_closed(self._request_id)) from None
-            raise
+        self.cancel()
         return None
 
 
-def _cancel_dropped(call: grpc.Call) -> None:
+def _cancel_dropped(call: ChunkCall) -> None:
     logger.warning("a stream was dropped before its end; use `with`, or close it")
     call.cancel()
 
 
-def _cancel_dropped_on(loop: asyncio.AbstractEventLoop, call: grpc.aio.Call) -> None:
+def _cancel_dropped_on(loop: asyncio.AbstractEventLoop, call: AsyncChunkCall) -> None:
     """Garbage is collected in any thread; the call belongs to the loop's."""
     if loop.is_closed():
         return

@@ -7,9 +7,13 @@ from typing import TypeVar
 import grpc
 from google.protobuf.message import Message
 
-from penstock.call_options import CLIENT_DEFAULT, CallOptions, MetadataLike, TimeoutLike
+from penstock.call_options import CLIENT_DEFAULT, CallOptions, MetadataLike, Pairs, TimeoutLike
+from penstock.calls import Calls
 from penstock.channel import LazyChannel
+from penstock.chunk_calls import ChunkCall, StreamCall
 from penstock.reply import Reply
+from penstock.sessions.blocking_call import BlockingCall
+from penstock.sessions.riding import Riding, SessionsLike, start_message
 from penstock.statuses import from_rpc_error
 from penstock.stream import Stream
 from penstock.v1.generation_pb2 import GenerateRequest
@@ -23,8 +27,9 @@ ResponseT = TypeVar("ResponseT", bound=Message)
 class Transport:
     """Sends requests over a lazily made channel."""
 
-    def __init__(self, channel: LazyChannel, options: CallOptions) -> None:
+    def __init__(self, channel: LazyChannel, options: CallOptions, sessions: SessionsLike) -> None:
         self._channel = channel
+        self._riding = Riding(sessions, options.metadata(None))
         self.options = options
 
     def generate(
@@ -36,10 +41,19 @@ class Transport:
     def stream(
         self, request: GenerateRequest, timeout: TimeoutLike = CLIENT_DEFAULT, metadata: MetadataLike | None = None
     ) -> Stream:
-        call = self._channel.calls().stream_generate(
-            request, timeout=self.options.timeout(timeout), metadata=self.options.metadata(metadata)
-        )
-        return Stream(call, self._channel, request.request_id)
+        deadline, pairs = self.options.timeout(timeout), self.options.metadata(metadata)
+        return Stream(self._begin(self._channel.calls(), request, deadline, pairs), request.request_id)
+
+    def _begin(self, calls: Calls, request: GenerateRequest, timeout: float | None, metadata: Pairs) -> ChunkCall:
+        def open_apart(timeout: float | None) -> StreamCall:
+            call = calls.stream_generate(request, timeout=timeout, metadata=metadata)
+            return StreamCall(call, calls, request.request_id)
+
+        if calls.sessions.support.missing or not self._riding.suits(request, metadata, len(calls.open_streams)):
+            return open_apart(timeout)
+        call = BlockingCall(calls, request.request_id, timeout, open_apart)
+        calls.sessions.start(call, start_message(request, timeout, metadata), self._riding.session_metadata)
+        return call
 
     def list_models(self, timeout: TimeoutLike, metadata: MetadataLike | None) -> ListModelsResponse:
         return self._unary(self._channel.calls().list_models, ListModelsRequest(), timeout, metadata)

@@ -181,14 +181,20 @@ async def server() -> AsyncIterator[ScriptedServer]:
     await server.stop()
 
 
+@pytest.fixture(params=["streams", "session"])
+def transport(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Each stream by itself, or all over sessions."""
+    return {"sessions": "never" if request.param == "streams" else "always"}
+
+
 @pytest.fixture(params=["sync", "async"])
-async def make_caller(request: pytest.FixtureRequest) -> AsyncIterator[MakeCaller]:
-    """Makes callers of one flavour and closes them at the end."""
+async def make_caller(request: pytest.FixtureRequest, transport: dict[str, str]) -> AsyncIterator[MakeCaller]:
+    """Makes callers of one flavour, on one transport unless they say otherwise, and closes them at the end."""
     kind = BlockingCaller if request.param == "sync" else AsyncioCaller
     made: list[Caller] = []
 
     def make(target: str, **options: Any) -> Caller:
-        made.append(kind(target, **options))
+        made.append(kind(target, **{**transport, **options}))
         return made[-1]
 
     yield make

@@ -3,45 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 import grpc.aio
 from google.protobuf.message import Message
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc import error_details_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from penstock.v1 import generation_pb2 as pb
 from penstock.v1 import generation_pb2_grpc, models_pb2, models_pb2_grpc
+from tests.client.script import TIMINGS, USAGE, Failure, Recorded, Refused, fail, pause, scripted_chunks
+from tests.client.scripted_session import ScriptedSession
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-USAGE = pb.Usage(prompt_tokens=3, completion_tokens=2, cached_prompt_tokens=1)
-TIMINGS = pb.Timings(time_to_first_token_ms=1.5, generation_time_ms=4.0)
-
-
-@dataclass
-class Failure:
-    """A status other than OK, with google.rpc details, after so many chunks."""
-
-    status: grpc.StatusCode
-    message: str = ""
-    details: Iterable[Message] = ()
-    raw_details: bytes | None = None
-    after: int = 0
-    only_prompt: str | None = None
-
-    def trailers(self) -> tuple[tuple[str, bytes], ...]:
-        if self.raw_details is not None:
-            return (("grpc-status-details-bin", self.raw_details),)
-        if not self.details:
-            return ()
-        status = status_pb2.Status(code=self.status.value[0], message=self.message)
-        for detail in self.details:
-            status.details.add().Pack(detail)
-        return (("grpc-status-details-bin", status.SerializeToString()),)
+TRACE_KEYS = ("traceparent", "tracestate")
 
 
 class ScriptedServer:
@@ -55,6 +33,13 @@ class ScriptedServer:
         self.seqs: list[int] | None = None  # sends these numbers instead of 0, 1, 2, ...
         self.without_end = False  # ends with OK but without the finish reason and the usage
         self.usage_apart = False  # sends usage and timings in a chunk of their own
+        self.counts_failures = False  # sends usage and timings before a failure
+        self.without_sessions = False  # is older than the Session RPC
+        self.server_id: str | None = "one"  # None sends no first message by itself
+        self.sessions: list[ScriptedSession] = []  # the open ones, the newest last
+        self.sessions_opened = 0
+        self.session_opened = asyncio.Event()
+        self.sessions_refused = 0
 
         self.release = asyncio.Event()
         self.blocked = asyncio.Event()
@@ -94,10 +79,16 @@ class ScriptedServer:
         info = error_details_pb2.ErrorInfo(reason=reason, domain="penstock")
         self.fail(status, f"scripted {reason}", info, *details, after=after)
 
-    def saw(self, request: pb.GenerateRequest, context: Context) -> None:
+    def saw(self, request: pb.GenerateRequest, context: Context, start: pb.StartCall | None = None) -> None:
+        """A call came: by itself, or with `start` in the session that has the context."""
         self.requests.append(request)
-        self.metadata.append(dict(context.invocation_metadata() or ()))
-        self.seconds_left.append(context.time_remaining())
+        metadata = dict(context.invocation_metadata() or ())
+        if start is None:
+            self.seconds_left.append(context.time_remaining())
+        else:
+            metadata.update((key, getattr(start, key)) for key in TRACE_KEYS if getattr(start, key))
+            self.seconds_left.append(start.timeout_ms / 1000 if start.HasField("timeout_ms") else None)
+        self.metadata.append(metadata)
         self.peers.add(context.peer())
 
 
@@ -107,9 +98,12 @@ class _Generation(generation_pb2_grpc.GenerationServicer):
 
     async def Generate(self, request: pb.GenerateRequest, context: Context) -> pb.GenerateResponse:
         self.script.saw(request, context)
-        async with _Recorded(self.script):
-            await self._fail(request, context, 0)
-            await self._pause(0)
+        async with Recorded(self.script):
+            try:
+                await fail(self.script, request, 0)
+            except Refused as refused:
+                await refused.failure.abort(context)
+            await pause(self.script, 0)
         sequence = pb.Sequence(text="".join(self.script.texts), token_ids=[7, 8], finish=self.script.finish)
         return pb.GenerateResponse(
             id="gen-1",
@@ -124,56 +118,20 @@ class _Generation(generation_pb2_grpc.GenerationServicer):
         self, request: pb.GenerateRequest, context: Context
     ) -> None:
         self.script.saw(request, context)
-        async with _Recorded(self.script):
-            for position, chunk in enumerate(_chunks(self.script, request)):
-                await self._fail(request, context, position)
-                await self._pause(position)
-                await context.write(chunk)
-            await self._fail(request, context, len(self.script.texts))
+        async with Recorded(self.script):
+            try:
+                async for chunk in scripted_chunks(self.script, request):
+                    await context.write(chunk)
+            except Refused as refused:
+                await refused.failure.abort(context)
 
-    async def _pause(self, position: int) -> None:
-        if self.script.block_after == position:
-            self.script.blocked.set()
-            await self.script.release.wait()
-
-    async def _fail(self, request: pb.GenerateRequest, context: Context, position: int) -> None:
-        failure = self.script.failure
-        if failure is not None and failure.after == position and failure.only_prompt in (None, request.prompt):
-            if self.script.crowd:
-                await self.script.crowded.wait()
-            await context.abort(failure.status, failure.message, failure.trailers())
-
-
-class _Recorded:
-    def __init__(self, script: ScriptedServer) -> None:
-        self.script = script
-
-    async def __aenter__(self) -> None:
-        self.script.active += 1
-        if self.script.active == self.script.crowd:
-            self.script.crowded.set()
-
-    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.script.active -= 1
-        if kind is not None and issubclass(kind, asyncio.CancelledError):
-            self.script.cancellations += 1
-            self.script.cancelled.set()
-
-
-def _chunks(script: ScriptedServer, request: pb.GenerateRequest) -> Iterable[pb.GenerateChunk]:
-    seqs = script.seqs or list(range(len(script.texts)))
-    chunks = [
-        pb.GenerateChunk(seq=seq, deltas=[pb.SequenceDelta(text=text, token_ids=[seq])])
-        for seq, text in zip(seqs, script.texts, strict=True)
-    ]
-    chunks[0].id, chunks[0].model, chunks[0].request_id = "gen-1", "tiny", request.request_id
-    if not script.without_end:
-        chunks[-1].deltas[0].finish.CopyFrom(script.finish)
-        if script.usage_apart:
-            chunks.append(pb.GenerateChunk(seq=len(chunks)))
-        chunks[-1].usage.CopyFrom(USAGE)
-        chunks[-1].timings.CopyFrom(TIMINGS)
-    return chunks
+    async def Session(  # type: ignore[override]  # the stubs know generators only
+        self, requests: AsyncIterator[pb.SessionRequest], context: Context
+    ) -> None:
+        if self.script.without_sessions:
+            self.script.sessions_refused += 1
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+        await ScriptedSession(self.script, context).serve(requests)
 
 
 class _CountedHealth(health.aio.HealthServicer):  # type: ignore[misc]
@@ -199,6 +157,5 @@ class _Models(models_pb2_grpc.ModelsServicer):
     async def GetModel(self, request: models_pb2.GetModelRequest, context: Context) -> models_pb2.Model:
         if request.name not in ("tiny", "prod"):
             info = error_details_pb2.ErrorInfo(reason="MODEL_NOT_FOUND", domain="penstock")
-            failure = Failure(grpc.StatusCode.NOT_FOUND, "there is no such model", [info])
-            await context.abort(failure.status, failure.message, failure.trailers())
+            await Failure(grpc.StatusCode.NOT_FOUND, "there is no such model", [info]).abort(context)
         return self.TINY

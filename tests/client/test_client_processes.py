@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+import time
 
 import pytest
 
@@ -26,11 +27,12 @@ async def run(code: str, **environment: str) -> str:
     return out.decode().strip()
 
 
-async def test_one_async_client_serves_one_loop_after_another(server: ScriptedServer) -> None:
+@pytest.mark.parametrize("sessions", ["never", "always"])
+async def test_one_async_client_serves_one_loop_after_another(server: ScriptedServer, sessions: str) -> None:
     code = """
 import asyncio, os
 from penstock import AsyncClient
-client = AsyncClient(os.environ["TARGET"])
+client = AsyncClient(os.environ["TARGET"], sessions=os.environ["SESSIONS"])
 async def ask():
     texts = [(await client.generate("Once")).text]
     async for chunk in client.stream("Once"):
@@ -39,7 +41,7 @@ async def ask():
     return "|".join(texts)
 print(asyncio.run(ask()), asyncio.run(ask()), sep="\\n")
 """
-    assert await run(code, TARGET=server.target) == "Hello wörld|Hello\nHello wörld|Hello"
+    assert await run(code, TARGET=server.target, SESSIONS=sessions) == "Hello wörld|Hello\nHello wörld|Hello"
 
 
 async def test_a_client_made_before_a_fork_works_in_the_child(server: ScriptedServer) -> None:
@@ -75,6 +77,35 @@ print(text)
     assert await run(code, TARGET=server.target, **environment) == "Hello wörld"
 
 
+async def test_a_session_open_at_a_fork_goes_on_in_the_parent_and_the_child_opens_its_own(
+    server: ScriptedServer,
+) -> None:
+    server.block_after = 1
+    code = """
+import os, sys
+from penstock import Client
+client = Client(os.environ["TARGET"], sessions="always")
+stream = client.stream("Once")
+next(stream)
+child = os.fork()
+if child == 0:
+    with client.stream("Once", timeout=20) as own:
+        text = next(own).text
+    client.close()
+    os._exit(0 if text == "Hello" else 1)
+assert os.waitpid(child, 0)[1] == 0
+print("forked", flush=True)
+print(stream.reply().text)
+"""
+    environment = {"GRPC_ENABLE_FORK_SUPPORT": "true", "GRPC_POLL_STRATEGY": "poll"}
+    running = asyncio.create_task(run(code, TARGET=server.target, **environment))
+    await asyncio.wait_for(server.cancelled.wait(), 30)  # the child's
+    server.release.set()
+
+    assert (await running).splitlines() == ["forked", "Hello wörld"]
+    assert server.sessions_opened == 2
+
+
 @pytest.mark.parametrize("variable", ["http_proxy", "https_proxy", "grpc_proxy"])
 async def test_a_proxy_in_the_environment_is_not_for_us(server: ScriptedServer, variable: str) -> None:
     code = """
@@ -85,18 +116,42 @@ print(Client(os.environ["TARGET"]).generate("Once", timeout=20).text)
     assert await run(code, TARGET=server.target, **{variable: "http://no.such.proxy.invalid:9"}) == "Hello wörld"
 
 
-async def test_a_program_that_forgets_its_streams_and_clients_ends(server: ScriptedServer) -> None:
+@pytest.mark.parametrize("sessions", ["never", "always"])
+async def test_a_program_that_forgets_its_streams_and_clients_ends(server: ScriptedServer, sessions: str) -> None:
     server.block_after = 1
     code = """
 import asyncio, os
 from penstock import AsyncClient, Client
-kept = Client(os.environ["TARGET"]).stream("Once")
+options = {"target": os.environ["TARGET"], "sessions": os.environ["SESSIONS"]}
+kept = Client(**options).stream("Once")
 next(kept)
 async def forget():
-    stream = AsyncClient(os.environ["TARGET"]).stream("Once")
+    stream = AsyncClient(**options).stream("Once")
     return await stream.read(), stream
 chunk, stream = asyncio.run(forget())
 print(chunk.text)
 """
-    assert await run(code, TARGET=server.target) == "Hello"
+    assert await asyncio.wait_for(run(code, TARGET=server.target, SESSIONS=sessions), 30) == "Hello"
     await asyncio.wait_for(server.cancelled.wait(), 10)
+
+
+@pytest.mark.parametrize("flavour", ["sync", "async"])
+async def test_a_program_ends_within_seconds_of_its_last_line_with_a_session_open(
+    server: ScriptedServer, flavour: str
+) -> None:
+    code = """
+import asyncio, os, sys, time
+from penstock import AsyncClient, Client
+if os.environ["FLAVOUR"] == "sync":
+    client = Client(os.environ["TARGET"], sessions="always")
+    client.stream("Once").reply()
+else:
+    async def main():
+        await client.stream("Once").reply()
+    client = AsyncClient(os.environ["TARGET"], sessions="always")
+    asyncio.run(main())
+print(time.monotonic())
+"""
+    last_line = float(await run(code, TARGET=server.target, FLAVOUR=flavour))
+
+    assert time.monotonic() - last_line < 5

@@ -3,12 +3,14 @@
 import asyncio
 import gc
 import logging
+from typing import Any
 
 import grpc
 import pytest
 
 from penstock import APITimeoutError, AsyncClient, InternalServerError, RequestCancelled, StreamInterrupted
-from tests.client.conftest import AsyncioCaller, BlockingCaller, Caller, in_thread
+from penstock.v1 import generation_pb2 as pb
+from tests.client.conftest import AsyncioCaller, BlockingCaller, Caller, MakeCaller, in_thread
 from tests.client.scripted_server import ScriptedServer
 
 
@@ -89,9 +91,9 @@ async def test_closing_the_client_interrupts_its_streams(caller: Caller, stuck: 
 
 @pytest.mark.parametrize("flavour", [BlockingCaller, AsyncioCaller])
 async def test_dropping_a_stream_cancels_and_warns(
-    flavour: type[Caller], stuck: ScriptedServer, caplog: pytest.LogCaptureFixture
+    flavour: type[Caller], transport: dict[str, str], stuck: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caller = flavour(stuck.target)
+    caller = flavour(stuck.target, **transport)
     stream = caller.stream("Once")
     await stream.read()
 
@@ -122,6 +124,43 @@ async def test_an_error_after_output_has_exactly_what_arrived(caller: Caller, se
     assert error.request_id == "job"
     with pytest.raises(StreamInterrupted):
         await stream.reply()
+
+
+async def test_the_partial_reply_of_a_failed_stream_has_what_the_server_counted_and_measured(
+    caller: Caller, server: ScriptedServer
+) -> None:
+    server.counts_failures = True
+    server.refuse(grpc.StatusCode.INTERNAL, "INTERNAL", after=1)
+
+    with pytest.raises(StreamInterrupted) as caught:
+        await caller.stream("Once").all()
+
+    partial = caught.value.partial
+    assert (partial.text, partial.finish_reason) == ("Hello", None)
+    assert partial.usage.prompt_tokens == 3
+    assert partial.timings.time_to_first_token_ms == 1.5
+
+
+async def test_a_deadline_that_the_server_foresaw_is_a_finish_reason(caller: Caller, server: ScriptedServer) -> None:
+    server.finish = pb.Finish(reason=pb.FINISH_REASON_DEADLINE)
+
+    reply = await caller.stream("Once", timeout=20, on_deadline="return_partial", priority=-2).reply()
+    answer = await caller.chat(messages=[{"role": "user", "content": "Hi"}])
+
+    assert reply.finish_reason == "deadline"
+    assert answer.choices[0].finish_reason == "length"
+    assert server.requests[0].on_deadline == pb.ON_DEADLINE_RETURN_PARTIAL
+    assert server.requests[0].priority == -2
+
+
+async def test_the_deadline_includes_connecting(make_caller: MakeCaller) -> None:
+    deaf = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    port = deaf.sockets[0].getsockname()[1]
+
+    with pytest.raises(APITimeoutError):
+        await asyncio.wait_for(make_caller(f"127.0.0.1:{port}").stream("Once", timeout=0.3).all(), 5)
+
+    deaf.close()
 
 
 async def test_an_error_before_output_is_what_generate_raises(caller: Caller, server: ScriptedServer) -> None:
@@ -157,8 +196,10 @@ async def test_a_gap_in_the_numbers_interrupts_and_cancels(caller: Caller, serve
     await seen(server.cancelled)
 
 
-async def test_cancelling_the_callers_task_cancels_the_call_and_passes(stuck: ScriptedServer) -> None:
-    async with AsyncClient(stuck.target) as client:
+async def test_cancelling_the_callers_task_cancels_the_call_and_passes(
+    transport: dict[str, Any], stuck: ScriptedServer
+) -> None:
+    async with AsyncClient(stuck.target, **transport) as client:
 
         async def consume() -> None:
             async for _ in client.stream("Once"):
@@ -187,10 +228,10 @@ async def test_cancelling_a_waiting_generate_cancels_the_call_and_passes(server:
         await seen(server.cancelled)
 
 
-async def test_a_thousand_streams_at_once_over_one_client(server: ScriptedServer) -> None:
+async def test_a_thousand_streams_at_once_over_one_client(transport: dict[str, Any], server: ScriptedServer) -> None:
     server.block_after = 1
     server.crowd = 1_000
-    async with AsyncClient(server.target) as client:
+    async with AsyncClient(server.target, **transport) as client:
 
         async def one() -> str:
             return (await client.stream("Once").reply()).text
@@ -204,8 +245,8 @@ async def test_a_thousand_streams_at_once_over_one_client(server: ScriptedServer
     assert len(server.peers) == 1
 
 
-async def test_many_blocking_streams_share_a_client(server: ScriptedServer) -> None:
-    caller = BlockingCaller(server.target)
+async def test_many_blocking_streams_share_a_client(transport: dict[str, str], server: ScriptedServer) -> None:
+    caller = BlockingCaller(server.target, **transport)
 
     streams = await asyncio.gather(*(in_thread(caller.client.stream, "Once") for _ in range(50)))
     texts = await asyncio.gather(*(in_thread(lambda s: s.reply().text, stream) for stream in streams))

@@ -66,6 +66,15 @@ def test_several_sequences_are_kept_apart() -> None:
     assert [(sequence.index, sequence.text) for sequence in sequences] == [(0, "ac"), (1, "b")]
 
 
+def test_each_sequence_needs_its_finish_reason() -> None:
+    received = Accumulator()
+    received.add(chunk(0, "a", index=1))
+    received.add(finished(1, 0))
+
+    with pytest.raises(InternalServerError, match="finish reason"):
+        received.check_complete()
+
+
 def test_without_a_finish_reason_it_is_not_complete() -> None:
     received = Accumulator()
     received.add(chunk(0, "a"))

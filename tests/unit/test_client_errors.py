@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import penstock
 from penstock import errors
 from penstock.reply import Reply
-from penstock.statuses import from_status
+from penstock.statuses import from_rpc_status, from_status
 from penstock.v1 import generation_pb2 as pb
 from penstock.v1 import mirrors_pb2
 
@@ -90,6 +90,25 @@ def test_grpcs_own_refusal_of_size_is_told_from_a_full_server(text: str) -> None
 def test_every_status_but_ok_has_a_class() -> None:
     for status in set(Code) - {Code.OK}:
         assert isinstance(from_status(status, ""), errors.APIError)
+
+
+@pytest.mark.parametrize("status", [status for status in Code if status is not Code.OK])
+@pytest.mark.parametrize("details", [[], [reason("SOME"), retry(2)], [reason("TOO_LARGE")]])
+def test_a_status_inside_a_message_is_the_same_error(status: Code, details: list[Message]) -> None:
+    own = from_status(status, "a sentence", trailers(*details)[1:] if details else [], "job")
+    inside = status_pb2.Status(code=status.value[0], message="a sentence")
+    for detail in details:
+        inside.details.add().Pack(detail)
+
+    error = from_rpc_status(mirrors_pb2.RpcStatus.FromString(inside.SerializeToString()), "job")
+
+    assert type(error) is type(own)
+    assert vars(error) == vars(own)
+    assert (str(error), error.reason, error.retry_after) == (str(own), own.reason, own.retry_after)
+
+
+def test_a_number_that_is_no_status_is_an_unknown_error() -> None:
+    assert from_rpc_status(mirrors_pb2.RpcStatus(code=99)).status is Code.UNKNOWN
 
 
 def test_every_wrong_field_is_told() -> None:

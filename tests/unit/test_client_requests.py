@@ -34,6 +34,8 @@ def test_every_keyword_lands_in_its_field() -> None:
         return_text=True,
         return_token_ids=True,
         max_delay_ms=5,
+        priority=-3,
+        on_deadline="return_partial",
     )
 
     assert request == pb.GenerateRequest(
@@ -54,6 +56,8 @@ def test_every_keyword_lands_in_its_field() -> None:
             max_tokens=7, min_tokens=0, stop=["a", "b"], stop_token_ids=[5, 6], include_stop=True, ignore_eos=False
         ),
         response=pb.ResponseOptions(text=True, token_ids=True, max_delay_ms=5),
+        priority=-3,
+        on_deadline=pb.ON_DEADLINE_RETURN_PARTIAL,
     )
 
 
@@ -62,7 +66,7 @@ def test_every_field_of_the_contract_has_a_keyword() -> None:
         *pb.SamplingOptions.DESCRIPTOR.fields_by_name,
         *pb.StoppingOptions.DESCRIPTOR.fields_by_name,
         *("return_text", "return_token_ids", "max_delay_ms"),  # ResponseOptions, whose token_ids are not the input's
-        *("messages", "token_ids", "model", "request_id"),
+        *("messages", "token_ids", "model", "request_id", "priority", "on_deadline"),
     }
 
     assert set(GenerateOptions.__annotations__) == fields

@@ -24,8 +24,8 @@ COMPLETION_ID = "cmpl-"
 
 
 def openai_finish_reason(reason: str | None) -> str:
-    """OpenAI's word: a full context is "length" like a reached max_tokens."""
-    return "length" if reason in ("length", "context_length") else "stop"
+    """OpenAI's word: a full context and a deadline that was near are "length" like a reached max_tokens."""
+    return "length" if reason in ("length", "context_length", "deadline") else "stop"
 
 
 def usage_of(usages: Sequence[Usage]) -> CompletionUsage:

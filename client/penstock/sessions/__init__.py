@@ -1,0 +1,1 @@
+"""Many streams over one `Session` RPC. What is decided here is pure; `blocking` and `asyncio_session` do the I/O."""
