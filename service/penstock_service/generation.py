@@ -122,7 +122,7 @@ class Generation:
     @property
     def readable(self) -> bool:
         """Whether `take` has something to give."""
-        return self._held_bytes > 0 or (self.ended and not self.drained)
+        return not self.drained and (self._held_bytes > 0 or self.ended)
 
     @property
     def ended(self) -> bool:
@@ -177,7 +177,9 @@ class Generation:
         if self.ended:
             return
         self._hold(text, token_ids)
-        if self._held_bytes > self._most_held_bytes and self.job.streamed:
+        if not self.job.streamed:
+            return  # its reader waits for the end
+        if self._held_bytes > self._most_held_bytes:
             self._apply(Event.SLOW_READER)
         elif self._held_bytes and not self._announced:
             self._announce()

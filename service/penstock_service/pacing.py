@@ -1,7 +1,8 @@
-"""When a stream's next message is written: at once while the event loop has room, gathered while it is behind.
+"""When a stream's next message is written: at once while the event loop has room, gathered while it has not.
 
-A message costs the same whatever it carries, and a busy front end spends its time on messages. Engines gather what
-nobody has read yet, so the writer has only to come back a little later; how late the loop runs tells how much later.
+A message costs the same whatever it carries, and a busy front end spends its time on messages. Generations gather what
+nobody has read yet, so the writer has only to come back a little later. A stream whose tokens are further apart than
+the delay loses nothing by it: the delay is over before there is something to write.
 """
 
 import asyncio
@@ -10,30 +11,38 @@ import time
 
 # At random, or samples would fall in step with the engine's and always find the loop just free.
 _SAMPLE_SECONDS = (0.003, 0.007)
-_WEIGHT_OF_NEWEST = 0.2  # a busy spell shows within a few samples, a single pause hardly
-_IDLE_LAG_SECONDS = 0.0005  # timers are this late on an idle machine
-_DELAY_PER_LAG = 20.0  # full delay from 0.5 ms of lag on: less would end before the engine has made a second token
+_WEIGHT_OF_NEWEST = 0.05  # a busy spell shows within a tenth of a second, a single pause hardly
+# Lag alone does not show a loop that is busy in short bursts, as after each engine step; and timers are 0.5 ms late on
+# an idle machine. The share of time that the loop's thread computes does not show a loop that something blocks.
+_BUSY_FROM, _BUSY_FULLY = 0.10, 0.20
+_LAG_FROM_SECONDS, _LAG_FULLY_SECONDS = 0.0005, 0.0010
 
 
-class LoopLag:
-    """How late the event loop runs what is due, smoothed, in seconds."""
+class LoopLoad:
+    """How busy the event loop is, smoothed."""
 
     def __init__(self) -> None:
-        self.seconds = 0.0
+        self.lag = 0.0  # how late the loop runs what is due, in seconds
+        self.busy = 0.0  # the share of time that its thread computes, 0 to 1
 
-    def sample(self, late: float) -> None:
-        """Take in that something was run `late` seconds after it was due."""
-        self.seconds += _WEIGHT_OF_NEWEST * (max(late, 0.0) - self.seconds)
+    def sample(self, late: float, busy: float) -> None:
+        """Take in that something was run `late` seconds after it was due, and the share since the last sample."""
+        self.lag += _WEIGHT_OF_NEWEST * (max(late, 0.0) - self.lag)
+        self.busy += _WEIGHT_OF_NEWEST * (busy - self.busy)
+
+    def delay_seconds(self, longest: float) -> float:
+        """How long a stream waits before its next message: 0 to `longest`."""
+        by_lag = (self.lag - _LAG_FROM_SECONDS) / (_LAG_FULLY_SECONDS - _LAG_FROM_SECONDS)
+        by_share = (self.busy - _BUSY_FROM) / (_BUSY_FULLY - _BUSY_FROM)
+        return longest * min(max(by_lag, by_share, 0.0), 1.0)
 
     async def watch(self) -> None:
-        """Sample for ever."""
+        """Sample the running loop for ever."""
+        started, computed = time.monotonic(), time.thread_time()
         while True:
             wait = random.uniform(*_SAMPLE_SECONDS)  # noqa: S311 - no secret depends on it
             due = time.monotonic() + wait
             await asyncio.sleep(wait)
-            self.sample(time.monotonic() - due)
-
-
-def delay_seconds(lag: float, longest: float) -> float:
-    """How long a stream waits before its next message when the loop is `lag` seconds late: 0 to `longest`."""
-    return min(_DELAY_PER_LAG * lag, longest) if lag > _IDLE_LAG_SECONDS else 0.0
+            now, computing = time.monotonic(), time.thread_time()
+            self.sample(now - due, (computing - computed) / (now - started))
+            started, computed = now, computing

@@ -12,7 +12,7 @@ from penstock_service.generations import Generations
 from penstock_service.health import Health
 from penstock_service.lifecycle import Lifecycle
 from penstock_service.models import ModelsServicer
-from penstock_service.pacing import LoopLag
+from penstock_service.pacing import LoopLoad
 from penstock_service.servicer import GenerationServicer
 from penstock_service.session import SessionTerms
 from penstock_service.settings import Settings
@@ -48,7 +48,7 @@ def channel_options(settings: Settings) -> list[tuple[str, int]]:
 
 
 def service_server(
-    settings: Settings, lifecycle: Lifecycle, health: Health, telemetry: Telemetry, lag: LoopLag, stalls: StallWatch
+    settings: Settings, lifecycle: Lifecycle, health: Health, telemetry: Telemetry, load: LoopLoad, stalls: StallWatch
 ) -> tuple[grpc.aio.Server, int]:
     """The server with the whole contract, its port opened but not started; and that port. Raises PortTaken."""
     server = grpc.aio.server(options=channel_options(settings))
@@ -60,7 +60,7 @@ def service_server(
         drain_begun=lifecycle.drain_begun,
         stalls=stalls,
     )
-    add_service(server, _GENERATION, GenerationServicer(generations, telemetry, lag, settings.max_delay_ms, terms))
+    add_service(server, _GENERATION, GenerationServicer(generations, telemetry, load, settings.max_delay_ms, terms))
     add_service(server, _MODELS, ModelsServicer(lifecycle, telemetry))
     health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
     if settings.reflection:

@@ -12,7 +12,7 @@ from penstock_service.engine.base import Engine
 from penstock_service.engine.loading import load_engine
 from penstock_service.health import Health
 from penstock_service.lifecycle import Lifecycle, Stage
-from penstock_service.pacing import LoopLag
+from penstock_service.pacing import LoopLoad
 from penstock_service.server import health_server, service_server
 from penstock_service.settings import Settings
 from penstock_service.stalls import StallWatch
@@ -96,11 +96,11 @@ async def running_service(
         measured, metrics_port = await stack.enter_async_context(telemetry(settings, spans))
         health, lifecycle = Health(), Lifecycle()
         await health.start()
-        lag, stalls = LoopLag(), StallWatch(settings.max_stall_seconds)
-        await stack.enter_async_context(_watch(lag.watch(), "event loop lag"))
+        busyness, stalls = LoopLoad(), StallWatch(settings.max_stall_seconds)
+        await stack.enter_async_context(_watch(busyness.watch(), "event loop load"))
         await stack.enter_async_context(_watch(stalls.watch(), "stalled readers"))
         probes, health_port = health_server(settings, health)
-        server, grpc_port = service_server(settings, lifecycle, health, measured, lag, stalls)
+        server, grpc_port = service_server(settings, lifecycle, health, measured, busyness, stalls)
         for each in (probes, server):
             await each.start()
             stack.push_async_callback(each.stop, _CLOSING_SECONDS)

@@ -5,7 +5,7 @@ from penstock.v1.generation_pb2_grpc import GenerationServicer as Servicer
 from penstock_service.answer import Context, answers
 from penstock_service.call import Call
 from penstock_service.generations import Generations
-from penstock_service.pacing import LoopLag
+from penstock_service.pacing import LoopLoad
 from penstock_service.session import Session, SessionTerms
 from penstock_service.stream_reader import StreamReader
 from penstock_service.telemetry import Telemetry
@@ -14,15 +14,15 @@ from penstock_service.telemetry import Telemetry
 class GenerationServicer(Servicer):
     """Answers Generate, StreamGenerate and Session.
 
-    A stream's chunks wait for each other for up to `max_delay_ms` while the event loop is late by `lag`.
+    A stream's chunks wait for each other for up to `max_delay_ms` as the event loop's `load` grows.
     """
 
     def __init__(
-        self, generations: Generations, telemetry: Telemetry, lag: LoopLag, max_delay_ms: int, terms: SessionTerms
+        self, generations: Generations, telemetry: Telemetry, load: LoopLoad, max_delay_ms: int, terms: SessionTerms
     ) -> None:
         self._generations = generations
         self.telemetry = telemetry
-        self._lag = lag
+        self._load = load
         self._max_delay_ms = max_delay_ms
         self._terms = terms
 
@@ -45,7 +45,7 @@ class GenerationServicer(Servicer):
         async with self._generations.open(request, call, reader, streamed=True):
             while (chunk := await reader.next()) is not None:
                 await context.write(chunk)
-                await reader.gather(self._lag, longest)
+                await reader.gather(self._load, longest)
 
     @answers("penstock.v1.Generation/Session")
     async def Session(self, requests: object, context: Context, call: Call) -> None:

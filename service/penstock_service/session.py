@@ -218,7 +218,7 @@ class _SessionCall:
 
     __slots__ = ("_cancelled", "_delivered", "_generation", "_number", "_session", "task")
 
-    interrupted = False  # only the session's writer waits for the connection
+    interrupted = False  # `interrupt` cancels no task: only the session's writer waits for the connection
     task: asyncio.Task[None]
 
     def __init__(self, session: Session, number: int) -> None:
@@ -238,6 +238,7 @@ class _SessionCall:
 
     def interrupt(self) -> None:
         """See Reader."""
+        self._ended()
 
     async def delivered(self) -> None:
         """Wait until the writer has taken all of the generation."""
@@ -259,7 +260,11 @@ class _SessionCall:
             entry = response.chunks.add()
             entry.call = self._number
             generation.take(entry.chunk)
-        if generation.drained and not self._delivered.done():
+        if generation.drained:
+            self._ended()
+
+    def _ended(self) -> None:
+        if not self._delivered.done():
             self._delivered.set_result(None)
 
 

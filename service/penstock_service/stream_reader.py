@@ -4,7 +4,7 @@ import asyncio
 
 from penstock.v1.generation_pb2 import GenerateChunk
 from penstock_service.generation import Generation
-from penstock_service.pacing import LoopLag, delay_seconds
+from penstock_service.pacing import LoopLoad
 
 
 class StreamReader:
@@ -47,9 +47,9 @@ class StreamReader:
             await self._wait()
         return _taken(generation)
 
-    async def gather(self, lag: LoopLag, longest: float) -> None:
+    async def gather(self, load: LoopLoad, longest: float) -> None:
         """Let output gather for as long as a busy event loop makes worthwhile, `longest` seconds at most."""
-        delay = delay_seconds(lag.seconds, longest)
+        delay = load.delay_seconds(longest)
         if delay and not self._reading.ended:
             await asyncio.sleep(delay)
 

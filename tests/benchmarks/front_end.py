@@ -58,8 +58,7 @@ def main() -> None:
     table = {
         "AsyncLLM in process, no server": _measured_in_process(given.calls, given.rounds),
         "vLLM's HTTP server": _measured(_vllm_http, h2load, given.calls, given.rounds),
-        "Penstock, max_delay_ms 0": _measured(lambda: _penstock(0), h2load, given.calls, given.rounds),
-        "Penstock, max_delay_ms 10": _measured(lambda: _penstock(10), h2load, given.calls, given.rounds),
+        **_measured_penstock(h2load, given.calls, given.rounds),
     }
     _print(table, given.calls, given.rounds)
 
@@ -79,15 +78,27 @@ def _spread(values: list[float], digits: int) -> str:
     return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})"
 
 
-def _measured(serving: Callable[[], object], h2load: str, calls: int, rounds: int) -> list[Figures]:
-    with serving() as (process, load):  # type: ignore[attr-defined]
-        _round(process, [h2load, *load], STREAMS)  # warm-up
-        return [_round(process, [h2load, *load], calls) for _ in range(rounds)]
+Load = Callable[[int], list[str]]  # the command that makes so many calls
 
 
-def _round(process: psutil.Process, load: list[str], calls: int) -> Figures:
+def _measured(serving: Callable[[str], object], h2load: str, calls: int, rounds: int) -> list[Figures]:
+    with serving(h2load) as (process, load):  # type: ignore[attr-defined]
+        _round(process, load, STREAMS)  # warm-up
+        return [_round(process, load, calls) for _ in range(rounds)]
+
+
+def _measured_penstock(h2load: str, calls: int, rounds: int) -> dict[str, list[Figures]]:
+    """All ways over one server, in turns, so that they share what happens on the machine meanwhile."""
+    with _penstock(h2load) as (process, loads):
+        for load in loads.values():
+            _round(process, load, STREAMS)
+        turns = [{name: _round(process, load, calls) for name, load in loads.items()} for _ in range(rounds)]
+    return {name: [turn[name] for turn in turns] for name in loads}
+
+
+def _round(process: psutil.Process, load: Load, calls: int) -> Figures:
     before, start = _cpu_seconds(process), time.monotonic()
-    out = subprocess.run([*load[:1], "--requests", str(calls), *load[1:]], capture_output=True, text=True, check=True)
+    out = subprocess.run(load(calls), capture_output=True, text=True, check=True)
     seconds, cpu = time.monotonic() - start, _cpu_seconds(process) - before
     succeeded = int(re.search(r"(\d+) succeeded", out.stdout)[1])  # type: ignore[index]
     assert succeeded == calls, out.stdout
@@ -100,30 +111,54 @@ def _cpu_seconds(process: psutil.Process) -> float:
 
 
 @contextlib.contextmanager
-def _penstock(max_delay_ms: int) -> Iterator[tuple[psutil.Process, list[str]]]:
+def _penstock(h2load: str) -> Iterator[tuple[psutil.Process, dict[str, Load]]]:
     ports = ["--grpc-port", "50951", "--health-port", "50952", "--metrics-port", "none", "--log-level", "warning"]
+    with contextlib.ExitStack() as stack:
+        process = stack.enter_context(_process(["-m", "penstock_service", *ports]))
+        _wait([sys.executable, "-m", "penstock", "health", "--target", "localhost:50951", "--wait", str(START_SECONDS)])
+        at_once, gathered, plain = (stack.enter_context(_file(_request(delay))) for delay in (0, 10, None))
+        yield (
+            process,
+            {
+                "Penstock StreamGenerate, delay 0": lambda calls: _h2load(h2load, at_once, calls),
+                "Penstock StreamGenerate, delay 10": lambda calls: _h2load(h2load, gathered, calls),
+                "Penstock Session": lambda calls: _session_load(plain, calls),
+            },
+        )
+
+
+def _request(max_delay_ms: int | None) -> bytes:
+    """For h2load with gRPC's header of five bytes before it, for a session without."""
     stopping = {"max_tokens": TOKENS, "ignore_eos": True}
     request = pb.GenerateRequest(prompt=PROMPT, stopping=stopping, sampling={"temperature": 0})
+    if max_delay_ms is None:
+        return request.SerializeToString()
     request.response.max_delay_ms = max_delay_ms
     message = request.SerializeToString()
-    body = b"\0" + len(message).to_bytes(4, "big") + message
-    with _process(["-m", "penstock_service", *ports]) as process, _file(body) as data:
-        _wait([sys.executable, "-m", "penstock", "health", "--target", "localhost:50951", "--wait", str(START_SECONDS)])
-        headers = ["--header", "content-type: application/grpc", "--header", "te: trailers"]
-        url = "http://127.0.0.1:50951/penstock.v1.Generation/StreamGenerate"
-        yield process, ["--clients", "4", "--max-concurrent-streams", "16", *headers, "--data", data, url]
+    return b"\0" + len(message).to_bytes(4, "big") + message
+
+
+def _h2load(h2load: str, data: str, calls: int) -> list[str]:
+    clients = ["--clients", "4", "--max-concurrent-streams", str(STREAMS // 4), "--requests", str(calls)]
+    headers = ["--header", "content-type: application/grpc", "--header", "te: trailers"]
+    return [h2load, *clients, *headers, "--data", data, "http://127.0.0.1:50951/penstock.v1.Generation/StreamGenerate"]
+
+
+def _session_load(data: str, calls: int) -> list[str]:
+    program = str(Path(__file__).with_name("session_load.py"))
+    return [sys.executable, program, "127.0.0.1:50951", str(calls), str(STREAMS), data]
 
 
 @contextlib.contextmanager
-def _vllm_http() -> Iterator[tuple[psutil.Process, list[str]]]:
+def _vllm_http(h2load: str) -> Iterator[tuple[psutil.Process, Load]]:
     words = [*command_line(Settings()), "--host", "127.0.0.1", "--port", "50953", "--disable-uvicorn-access-log"]
     asked = {"model": "builtin", "prompt": PROMPT, "max_tokens": TOKENS, "ignore_eos": True}
     body = json.dumps({**asked, "temperature": 0, "stream": True}).encode()
     with _process(["-m", "vllm.entrypoints.openai.api_server", *words]) as process, _file(body) as data:
         _wait_for_http("http://127.0.0.1:50953/health", process)
-        header = ["--header", "content-type: application/json"]
+        command = [h2load, "--h1", "--clients", str(STREAMS), "--header", "content-type: application/json"]
         url = "http://127.0.0.1:50953/v1/completions"
-        yield process, ["--h1", "--clients", str(STREAMS), *header, "--data", data, url]
+        yield process, lambda calls: [*command, "--requests", str(calls), "--data", data, url]
 
 
 @contextlib.contextmanager

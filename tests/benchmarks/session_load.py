@@ -1,10 +1,11 @@
-"""Loads a server with one Session: `python session_load.py TARGET CALLS STREAMS`, the request serialized on stdin.
+"""Loads a server with one Session: `python session_load.py TARGET CALLS STREAMS FILE`, with the serialized request.
 
 As h2load does for StreamGenerate: it keeps so many calls open, reads what comes and understands no more than it must.
 """
 
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import grpc
 import uvloop
@@ -39,6 +40,5 @@ async def _responses(session: AsyncIterator[SessionResponse]) -> AsyncIterator[S
 
 
 if __name__ == "__main__":
-    uvloop.run(
-        main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), GenerateRequest.FromString(sys.stdin.buffer.read()))
-    )
+    target, calls, streams, file = sys.argv[1:]
+    uvloop.run(main(target, int(calls), int(streams), GenerateRequest.FromString(Path(file).read_bytes())))

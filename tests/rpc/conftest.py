@@ -1,13 +1,34 @@
-"""vLLM's own front end, to hold our replies against."""
+"""Fixtures of the real engine."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from tests.conftest import Running
+from penstock_service.settings import Settings
+from tests.conftest import Running, opened
 
 
 @pytest.fixture
 def llm(real: Running) -> Any:
-    """The AsyncLLM behind the real service."""
-    return real.engine._llm  # the one way to hold our replies against vLLM's own on the same engine
+    """The AsyncLLM inside the service, to ask it directly."""
+    return real.engine._llm
+
+
+@pytest.fixture(scope="session")
+async def real_by_public_way(real: Running) -> AsyncIterator[Running]:
+    """A second service on the same AsyncLLM that runs requests by vLLM's public way alone, as a fall-back does."""
+    from penstock_service.engine.vllm.engine import VllmEngine
+    from penstock_service.engine.vllm.public_requests import PublicRequests
+
+    class Borrowing(VllmEngine):
+        async def close(self) -> None:
+            """The AsyncLLM is the other service's."""
+
+    async def load(settings: Settings) -> VllmEngine:
+        llm = real.engine._llm
+        return Borrowing(llm, settings.model_name, PublicRequests(llm))
+
+    ports = {"grpc_port": 0, "health_port": 0, "metrics_port": 0}
+    async with opened(Settings(**ports, drain_seconds=0), load) as running:
+        yield running

@@ -3,32 +3,46 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock_service.pacing import LoopLag, delay_seconds
+from penstock_service.pacing import LoopLoad
 
 SECONDS = st.floats(0, 10)
+SHARE = st.floats(0, 1)
+
+
+def loaded(lag: float = 0.0, busy: float = 0.0) -> LoopLoad:
+    load = LoopLoad()
+    load.lag, load.busy = lag, busy
+    return load
 
 
 def test_an_idle_loop_delays_nothing() -> None:
-    assert delay_seconds(lag=0.0002, longest=0.01) == 0
+    assert loaded(lag=0.0004, busy=0.05).delay_seconds(0.01) == 0
 
 
-@given(SECONDS, SECONDS)
-def test_no_delay_is_longer_than_the_longest(lag: float, longest: float) -> None:
-    assert 0 <= delay_seconds(lag, longest) <= longest
+def test_a_loop_that_is_late_or_that_computes_all_the_time_delays_fully() -> None:
+    assert loaded(lag=0.002).delay_seconds(0.01) == 0.01
+    assert loaded(busy=0.5).delay_seconds(0.01) == 0.01
 
 
-@given(SECONDS, SECONDS)
-def test_a_later_loop_never_delays_less(lag: float, more: float) -> None:
-    assert delay_seconds(lag, 0.01) <= delay_seconds(lag + more, 0.01)
+@given(SECONDS, SHARE, SECONDS)
+def test_no_delay_is_longer_than_the_longest(lag: float, busy: float, longest: float) -> None:
+    assert 0 <= loaded(lag, busy).delay_seconds(longest) <= longest
 
 
-def test_lag_follows_a_busy_spell_and_forgets_it() -> None:
-    lag = LoopLag()
-    for _ in range(20):
-        lag.sample(0.003)
-    busy = lag.seconds
-    for _ in range(40):
-        lag.sample(-0.0001)
+@given(SECONDS, SHARE, SECONDS, SHARE)
+def test_a_busier_loop_never_delays_less(lag: float, busy: float, later: float, busier: float) -> None:
+    assert loaded(lag, busy).delay_seconds(0.01) <= loaded(lag + later, busy + busier).delay_seconds(0.01)
 
-    assert 0.0025 < busy <= 0.003
-    assert lag.seconds < 0.0001
+
+def test_the_load_follows_a_busy_spell_and_forgets_it() -> None:
+    load = LoopLoad()
+    for _ in range(100):
+        load.sample(0.003, 0.6)
+    after_the_spell = (load.lag, load.busy)
+    for _ in range(200):
+        load.sample(-0.0001, 0.0)
+
+    assert 0.0025 < after_the_spell[0] <= 0.003
+    assert 0.5 < after_the_spell[1] <= 0.6
+    assert load.lag < 0.0001
+    assert load.busy < 0.01

@@ -1,6 +1,7 @@
 """Runs requests by AsyncLLM's public way, generate(): a task and a generator each, and an object a token.
 
-The fall-back of `lean_requests`, for versions of vLLM that it does not know.
+The fall-back of `lean_requests`, for versions of vLLM that it does not know. It costs more, and text that vLLM holds
+back because it may begin a stop text is lost when a request is aborted.
 """
 
 import asyncio
