@@ -11,7 +11,8 @@ import uvloop
 from penstock_service.call_log import configure_log
 from penstock_service.configuration import EXIT_CONFIGURATION, ConfigurationError, exit_if_wrong
 from penstock_service.engine.loading import check_engine_arguments
-from penstock_service.service import EngineFailed, running_service
+from penstock_service.frontends.supervisor import running_front_ends
+from penstock_service.service import ServiceFailed, running_service, until
 from penstock_service.settings import Settings, settings_from
 
 log = structlog.get_logger()
@@ -20,7 +21,7 @@ EXIT_FAILURE = 1
 
 
 def main() -> None:
-    """Serve until SIGTERM or SIGINT. Exit status: 0 after a drain, 1 when the engine failed, 2 for wrong settings."""
+    """Serve until SIGTERM or SIGINT. Exit status: 0 after a drain, 1 when the service failed, 2 for wrong settings."""
     with exit_if_wrong("penstock-serve"):
         settings = settings_from(sys.argv[1:])
         if settings.check_config:
@@ -33,19 +34,14 @@ def main() -> None:
 
 
 async def _serve(settings: Settings) -> int:
+    running = running_front_ends if settings.frontends > 1 else running_service
     try:
-        async with running_service(settings) as service:
-            stop = asyncio.create_task(_signal(service.lifecycle.end_calls))
-            failure = asyncio.create_task(service.failure())
-            done, _ = await asyncio.wait([stop, failure], return_when=asyncio.FIRST_COMPLETED)
-            for task in (stop, failure):
-                task.cancel()
-            if failure in done:
-                await failure
+        async with running(settings) as service:
+            await until(_signal(service.hurry), service.failure())
     except ConfigurationError as error:
         sys.stderr.write(f"penstock-serve: {error}\n")
         return EXIT_CONFIGURATION
-    except EngineFailed as error:
+    except ServiceFailed as error:
         log.error("stopped", error=str(error), exc_info=error.__cause__)
         return EXIT_FAILURE
     log.info("stopped")

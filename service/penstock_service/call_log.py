@@ -13,17 +13,19 @@ from penstock_service.call import Call
 log = structlog.get_logger()
 
 
-def configure_log(level: str) -> None:
-    """Write JSON lines to stderr; stdout stays free."""
+def configure_log(level: str, **always: object) -> None:
+    """Write JSON lines to stderr, each with the fields `always`; stdout stays free."""
     structlog.configure(
         processors=[
+            lambda _logger, _method, line: {**always, **line},
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # A line in one write: other processes of ours write to the same stderr.
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
 
 

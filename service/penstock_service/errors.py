@@ -124,10 +124,11 @@ class Unavailable(ServiceError):
 
     code = grpc.StatusCode.UNAVAILABLE
 
-    def __init__(self, reason: UnavailableReason) -> None:
+    def __init__(self, reason: UnavailableReason, more: str = "") -> None:
         self.reason = reason
         self.retry_after = _RETRY_AFTER[reason]
-        super().__init__(f"{_UNAVAILABLE_TEXTS[reason]}; another replica may serve the call")
+        text = f"{_UNAVAILABLE_TEXTS[reason]} ({more})" if more else _UNAVAILABLE_TEXTS[reason]
+        super().__init__(f"{text}; another replica may serve the call")
 
     def details(self) -> Iterable[Message]:
         yield _retry_info(self.retry_after)

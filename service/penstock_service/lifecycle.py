@@ -15,6 +15,7 @@ from enum import Enum, auto
 from penstock_service.engine.base import Engine
 from penstock_service.errors import Unavailable, UnavailableReason
 from penstock_service.generation import Generation
+from penstock_service.loading_progress import LoadingProgress
 
 # For the partial answers of the generations that a drain ends; then their tasks are cancelled.
 _LAST_WORDS_SECONDS = 1.0
@@ -41,6 +42,7 @@ class Lifecycle:
 
     def __init__(self) -> None:
         self.stage = Stage.LOADING
+        self.progress = LoadingProgress()
         self._engine: Engine | None = None
         self._calls: set[asyncio.Task[object]] = set()
         self._generations: set[Generation] = set()
@@ -67,7 +69,7 @@ class Lifecycle:
     def call(self) -> Iterator[Engine]:
         """Admit the current task's call and lend it the engine. Raises Unavailable with the stage's reason."""
         if self.stage in _REFUSALS:
-            raise Unavailable(_REFUSALS[self.stage])
+            raise Unavailable(_REFUSALS[self.stage], str(self.progress) if self.stage is Stage.LOADING else "")
         task = asyncio.current_task()
         assert task is not None and self._engine is not None  # noqa: S101, PT018 - a task serves, so there is an engine
         self._calls.add(task)

@@ -42,8 +42,8 @@ def channel_options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.max_connection_age_ms", round(1000 * settings.max_connection_age_seconds)),
         ("grpc.max_connection_age_grace_ms", round(1000 * settings.max_connection_age_grace_seconds)),
-        # Two servers must not share a port by accident.
-        ("grpc.so_reuseport", 0),
+        # Front ends share their port, among which the kernel spreads connections; else no two servers must by accident.
+        ("grpc.so_reuseport", int(settings.frontends > 1)),
     ]
 
 

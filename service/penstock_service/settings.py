@@ -55,6 +55,8 @@ class Settings(Configuration):
     "`builtin` (a small model that comes along), a directory, or a name that vLLM resolves."
     served_model_name: str | None = Field(None, min_length=1, max_length=512)
     "The model's name in requests and replies. Default: --model, of a directory the last part."
+    frontends: int = Field(1, ge=1, le=64)
+    "Processes that serve calls from the one engine; more than one when a single one cannot keep up with it."
     host: str = Field("127.0.0.1", min_length=1)
     "Address on which every port is opened. There is no authentication: beyond loopback, the network must protect it."
     grpc_port: Port = 50051
@@ -94,6 +96,10 @@ class Settings(Configuration):
     def _arguments_have_an_engine(self) -> Self:
         if self.engine == "simulated" and self.engine_args:
             raise ValueError("the simulated engine takes no arguments after `--`; its own flags are --simulated.*")
+        if self.engine == "simulated" and self.frontends > 1:
+            raise ValueError(
+                f"frontends is {self.frontends}, but the simulated engine lives in one process: leave it 1"
+            )
         for word in self.engine_args:
             if (flag := word.split("=")[0].replace("_", "-")) in ("--model", "--served-model-name"):
                 raise ValueError(f"{flag} is our own flag as well: give it before the `--`")

@@ -7,6 +7,7 @@ are also on the Prometheus endpoint, beside whatever else the process registers 
 import asyncio
 import os
 import time
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 
@@ -18,12 +19,13 @@ from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
-from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource
+from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import INVALID_SPAN, NoOpTracerProvider, Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from prometheus_client import start_http_server
+from prometheus_client import REGISTRY, start_http_server
+from prometheus_client.registry import Collector
 
 from penstock_service import __version__
 from penstock_service.attributes import call_attributes, generation_attributes, metric_attributes
@@ -127,18 +129,18 @@ class Telemetry:
 
 @asynccontextmanager
 async def telemetry(
-    settings: Settings, spans: SpanExporter | None = None
+    settings: Settings, spans: SpanExporter | None = None, front_end: int | None = None
 ) -> AsyncIterator[tuple[Telemetry, int | None]]:
     """Export as the settings and the OTEL_* variables say; yield Telemetry and the Prometheus endpoint's port.
 
-    `spans` is a further exporter, for tests. On exit what is buffered is sent, and the endpoint closed.
-    Raises PortTaken.
+    `spans` is a further exporter, for tests; `front_end` is the number of a front end, whose endpoint is its
+    supervisor's. On exit what is buffered is sent, and the endpoint closed. Raises PortTaken.
     """
     closing: list[Callable[[], object]] = []
-    resource = Resource({SERVICE_NAME: "penstock"}).merge(OTELResourceDetector().detect())
+    resource = _resource(front_end)
     try:
         tracers = _tracer_provider(resource, spans, closing)
-        meters, port = _meter_provider(settings, resource, closing)
+        meters, port = _meter_provider(settings, resource, front_end is None, closing)
         yield Telemetry(tracers, meters), port
     finally:
         for close in reversed(closing):
@@ -171,9 +173,19 @@ def _tracer_provider(
     return provider
 
 
-def _open_prometheus(host: str, port: int, closing: list[Callable[[], object]]) -> int:
+def _resource(front_end: int | None) -> Resource:
+    resource = Resource({SERVICE_NAME: "penstock"}).merge(OTELResourceDetector().detect())
+    if front_end is None:
+        return resource
+    # Front ends share their environment, but series of the same resource would overwrite each other.
+    instance = resource.attributes.get(SERVICE_INSTANCE_ID) or uuid.uuid4()
+    return resource.merge(Resource({SERVICE_INSTANCE_ID: f"{instance}-{front_end}"}))
+
+
+def open_prometheus(host: str, port: int, closing: list[Callable[[], object]], registry: Collector = REGISTRY) -> int:
+    """Serve what the registry collects on /metrics; return the port. `closing` gets what ends it. Raises PortTaken."""
     try:
-        server, _ = start_http_server(port, host)
+        server, _ = start_http_server(port, host, registry)
     except OSError as error:
         raise PortTaken("metrics_port", host, port) from error
     closing.append(server.server_close)
@@ -182,12 +194,12 @@ def _open_prometheus(host: str, port: int, closing: list[Callable[[], object]]) 
 
 
 def _meter_provider(
-    settings: Settings, resource: Resource, closing: list[Callable[[], object]]
+    settings: Settings, resource: Resource, endpoint: bool, closing: list[Callable[[], object]]
 ) -> tuple[metrics.MeterProvider, int | None]:
     readers: list[MetricReader] = [PeriodicExportingMetricReader(OTLPMetricExporter())] if _otlp("METRICS") else []
     port = None
     if settings.metrics_port is not None:
-        port = _open_prometheus(settings.host, settings.metrics_port, closing)
+        port = open_prometheus(settings.host, settings.metrics_port, closing) if endpoint else None
         readers.append(PrometheusMetricReader())
     if not readers:
         return NoOpMeterProvider(), None

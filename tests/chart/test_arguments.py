@@ -17,8 +17,8 @@ from tests.programs import run_program
 def test_penstock_serve_accepts_what_the_chart_renders(render: Render, scenario: Path) -> None:
     """On the simulated engine, which needs no time to be imported: all but vLLM's arguments is the same."""
     values: Values = yaml.safe_load(scenario.read_text())
-    simulated = {**values, "fullnameOverride": "penstock", "engine": {"name": "simulated"}, "gpu": {"count": 0}}
-    args = container(render(simulated))["args"]
+    simulated = {"engine": {"name": "simulated"}, "frontends": 1, "gpu": {"count": 0}}
+    args = container(render({**values, "fullnameOverride": "penstock", **simulated}))["args"]
 
     settings = _check_config("penstock_service", args)
 

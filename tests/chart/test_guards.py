@@ -17,6 +17,10 @@ IMPOSSIBLE: dict[str, tuple[Values, str]] = {
         {"engine": {"name": "simulated"}, "gpu": {"count": 1}},
         "gpu.count is 1, but the simulated engine uses no GPU",
     ),
+    "front ends of the simulated engine": (
+        {"engine": {"name": "simulated"}, "frontends": 2},
+        "frontends is 2, but the simulated engine lives in one process",
+    ),
     "GPUs among the limits": (
         {"resources": {"limits": {"nvidia.com/gpu": 1}}},
         "resources.limits has nvidia.com/gpu: set gpu.count instead",
@@ -63,6 +67,7 @@ MISTYPED: dict[str, tuple[Values, str]] = {
     "an unknown value": ({"replicaCount": 2}, "additional properties 'replicaCount' not allowed"),
     "an unknown value inside": ({"lifecycle": {"drainSecond": 60}}, "additional properties 'drainSecond' not allowed"),
     "an engine that does not exist": ({"engine": {"name": "vlm"}}, "'/engine/name'"),
+    "no front end": ({"frontends": 0}, "'/frontends'"),
     "an argument that is not text": ({"engine": {"args": ["--max-model-len", 8192]}}, "got number, want string"),
     "an environment variable that is not text": ({"extraEnv": {"OMP_NUM_THREADS": 4}}, "'/extraEnv/OMP_NUM_THREADS'"),
     "a budget that blocks node drains": (

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from penstock_service.engine.base import Engine, Job, Receiver
 from penstock_service.engine.simulated import SimulatedEngine
+from penstock_service.loading_progress import report
 from penstock_service.settings import Settings
 
 
@@ -69,6 +70,7 @@ class HeldLoading:
         self.error = error
 
     async def __call__(self, settings: Settings) -> Engine:
+        report("reading weights")
         await self.release.wait()
         if self.error is not None:
             raise self.error

@@ -69,3 +69,15 @@ async def test_what_is_left_is_sent_before_the_service_ends(monkeypatch: pytest.
     assert duration.unit == "s"
     assert duration.histogram.data_points[0].count == 3
     assert {"gen_ai.server.time_to_first_token", "gen_ai.server.time_per_output_token"} <= collector.metrics.keys()
+
+
+async def test_each_front_end_is_an_instance_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with collecting() as (collector, endpoint):
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+        monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=pod-7")
+        for front_end in (0, 1):
+            async with opened(simulated_settings(metrics_port=0), front_end=front_end) as running:
+                await running.generation.Generate(HELLO)
+                assert (running.service.health_port, running.service.metrics_port) == (0, None)
+
+    assert {"pod-7-0", "pod-7-1"} <= set(collector.resources)

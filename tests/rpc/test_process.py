@@ -88,6 +88,20 @@ async def test_sigterm_lets_a_running_stream_finish_and_exits_with_zero() -> Non
         assert await server.process.wait() == 0
 
 
+async def test_the_port_is_open_while_the_model_loads_and_callers_hear_of_it() -> None:
+    async with serving(*SIMULATED, "--simulated.load-seconds", "0.5") as server:
+        async with asyncio.timeout(10):  # a loaded machine; docs/performance.md has the figure
+            ports = await server.line("listening")
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{ports['grpc_port']}") as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await GenerationStub(channel).Generate(pb.GenerateRequest(prompt="Hello"))
+
+        loaded = await server.line("loaded")
+
+    assert "the model is still loading (" in raised.value.details()
+    assert loaded["seconds"] >= 0.5
+
+
 async def test_a_second_signal_ends_the_drain() -> None:
     async with serving(*SIMULATED, "--drain-seconds", "3600", "--simulated.step-time-ms", "100") as server:
         ports = await server.line("listening")

@@ -140,7 +140,7 @@ async def test_every_call_leaves_one_line_and_no_word_of_its_content(simulated: 
 
 
 def test_the_log_is_json_on_stderr(capfd: pytest.CaptureFixture[str]) -> None:
-    configure_log("info")
+    configure_log("info", frontend=1)
     try:
         structlog.get_logger().info("listening", grpc_port=50051)
         structlog.get_logger().debug("too much")
@@ -150,4 +150,5 @@ def test_the_log_is_json_on_stderr(capfd: pytest.CaptureFixture[str]) -> None:
     out, err = capfd.readouterr()
     (line,) = err.splitlines()
     assert not out
-    assert json.loads(line).items() >= {"event": "listening", "level": "info", "grpc_port": 50051}.items()
+    expected = {"event": "listening", "level": "info", "grpc_port": 50051, "frontend": 1}
+    assert json.loads(line).items() >= expected.items()

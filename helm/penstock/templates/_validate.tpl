@@ -24,6 +24,9 @@
 {{- if gt (int .Values.gpu.count) 0 -}}
 {{- fail (printf "gpu.count is %d, but the simulated engine uses no GPU: set gpu.count to 0, or engine.name to vllm." (int .Values.gpu.count)) -}}
 {{- end -}}
+{{- if gt (int .Values.frontends) 1 -}}
+{{- fail (printf "frontends is %d, but the simulated engine lives in one process: set frontends to 1, or engine.name to vllm." (int .Values.frontends)) -}}
+{{- end -}}
 {{- end -}}
 {{- range $kind, $quantities := pick .Values.resources "requests" "limits" -}}
 {{- if hasKey ($quantities | default dict) $.Values.gpu.resource -}}
@@ -55,6 +58,7 @@
   "PENSTOCK_ENGINE" "engine.name"
   "PENSTOCK_ENGINE_ARGS" "engine.args"
   "PENSTOCK_MODEL" "model.name"
+  "PENSTOCK_FRONTENDS" "frontends"
   "PENSTOCK_GRPC_PORT" "ports.grpc"
   "PENSTOCK_HEALTH_PORT" "ports.health"
   "PENSTOCK_METRICS_PORT" "ports.metrics"

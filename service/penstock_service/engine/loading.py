@@ -3,33 +3,64 @@
 import asyncio
 import importlib
 import importlib.util
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from penstock_service.configuration import ConfigurationError
 from penstock_service.engine.base import Engine
+from penstock_service.engine.link import Link
 from penstock_service.engine.simulated import SimulatedEngine
 from penstock_service.engine.vllm.arguments import command_line, parse, prepare_environment
+from penstock_service.loading_progress import report
 from penstock_service.settings import Settings
+
+if TYPE_CHECKING:
+    from vllm.engine.arg_utils import AsyncEngineArgs
+
+    from penstock_service.engine.vllm.shared_engine import ConnectedEngine, SharedEngine
 
 
 async def load_engine(settings: Settings) -> Engine:
     """Load the engine of the settings and return it ready to generate. Raises ConfigurationError for what is wrong."""
     if settings.engine == "simulated":
         return await SimulatedEngine.load(settings)
+    module, arguments = await _imported("engine", settings)
+    report("starting the engine and loading the weights")
+    engine: Engine = await module.VllmEngine.start(arguments, settings.model_name)
+    return engine
+
+
+async def make_shared_engine(settings: Settings, directory: Path) -> "SharedEngine":
+    """The engine, not started yet, that this process owns and front-end processes use. Raises ConfigurationError."""
+    module, arguments = await _imported("shared_engine", settings)
+    engine: SharedEngine = module.SharedEngine(arguments, settings.frontends, directory)
+    return engine
+
+
+async def connect_engine(settings: Settings, link: Awaitable[Link]) -> "ConnectedEngine":
+    """Prepare, wait for `link` and connect to the engine at its other end. Raises ConfigurationError."""
+    module, arguments = await _imported("shared_engine", settings)
+    report("waiting for the engine")
+    place = await link
+    report("connecting to the engine")
+    engine: ConnectedEngine = await module.ConnectedEngine.connect(arguments, settings.model_name, place)
+    return engine
+
+
+async def _imported(name: str, settings: Settings) -> tuple[Any, "AsyncEngineArgs"]:
+    """A module of engine/vllm and vLLM's arguments."""
+    prepare_environment(settings)
+    report("importing vLLM")
     try:
-        return await _load_vllm(settings)
+        # Off the event loop: the import takes seconds, and health checks are answered meanwhile.
+        module = await asyncio.to_thread(importlib.import_module, f"penstock_service.engine.vllm.{name}")
     except ModuleNotFoundError as error:
         if error.name != "vllm":
             raise
         raise ConfigurationError("engine: vLLM is not installed; install penstock-service[cpu] or [gpu]") from error
-
-
-async def _load_vllm(settings: Settings) -> Engine:
-    prepare_environment(settings)
-    # Off the event loop: the import takes seconds, and health checks are answered meanwhile.
-    module = await asyncio.to_thread(importlib.import_module, "penstock_service.engine.vllm.engine")
-    arguments = await asyncio.to_thread(parse, command_line(settings))
-    engine: Engine = await module.VllmEngine.start(arguments, settings.model_name)
-    return engine
+    report("reading the model's configuration")
+    return module, await asyncio.to_thread(parse, command_line(settings))
 
 
 def check_engine_arguments(settings: Settings) -> None:

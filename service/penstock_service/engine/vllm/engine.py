@@ -1,7 +1,8 @@
 """vLLM behind the Engine protocol: AsyncLLM, whose engine core runs in a process of its own."""
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Self
 
 import vllm
 from vllm.engine.arg_utils import AsyncEngineArgs
@@ -24,7 +25,7 @@ from penstock_service.limits import ModelLimits, check_prompt_length
 # How often vLLM is asked whether its engine process is still there; it learns that from the process's sentinel.
 _DEATH_POLL_SECONDS = 1.0
 # The engine process ends its worker first; on a loaded machine that takes seconds. Then it is killed.
-_SHUTDOWN_SECONDS = 15.0
+SHUTDOWN_SECONDS = 15.0
 # A character of a tokenizer's vocabulary stands for at most this many bytes of UTF-8.
 _MOST_BYTES_PER_CHARACTER = 4
 
@@ -41,10 +42,12 @@ class VllmEngine:
         self._requests = requests or (LeanRequests(llm) if lean_requests.fits() else PublicRequests(llm))
 
     @classmethod
-    async def start(cls, arguments: AsyncEngineArgs, name: str) -> "VllmEngine":
+    async def start(
+        cls, arguments: AsyncEngineArgs, name: str, create: Callable[[AsyncEngineArgs], AsyncLLM] | None = None
+    ) -> Self:
         """Start the engine process and load the model. Raises ConfigurationError for what vLLM refuses."""
         try:
-            llm = await in_daemon_thread(lambda: _create(arguments))
+            llm = await in_daemon_thread(lambda: (create or _create)(arguments))
         except (ValueError, OSError) as error:
             raise ConfigurationError(f"vLLM refuses the model or its arguments: {error}") from error
         try:
@@ -52,7 +55,7 @@ class VllmEngine:
                 sampled_stats.sample(llm.output_processor)
             return cls(llm, name)
         except BaseException:
-            llm.shutdown(_SHUTDOWN_SECONDS)
+            llm.shutdown(SHUTDOWN_SECONDS)
             raise
 
     @property
@@ -93,7 +96,7 @@ class VllmEngine:
 
     async def close(self) -> None:
         """Stop the engine process."""
-        await asyncio.to_thread(self._llm.shutdown, _SHUTDOWN_SECONDS)
+        await asyncio.to_thread(self._llm.shutdown, SHUTDOWN_SECONDS)
 
 
 def _described(llm: AsyncLLM, name: str) -> Model:

@@ -1,0 +1,1 @@
+"""Several front-end processes on one engine: the program that the user started supervises them."""
