@@ -60,6 +60,7 @@ class Generation:
         "_preparing",
         "_reader",
         "_state",
+        "_streamed",
         "_text",
         "_timer",
         "_token_ids",
@@ -85,6 +86,7 @@ class Generation:
         self._reader = reader
         self._most_held_bytes = most_held_bytes
         self._with_token_ids = job.request.response.token_ids
+        self._streamed = job.streamed
         self._state = State.PREPARING
         self._text = ""
         self._token_ids: list[int] = []
@@ -168,21 +170,28 @@ class Generation:
     def progress(self) -> int | None:
         """What changes when the reader reads; None while it is not the reader that is waited for."""
         waits = self.ended or self._held_bytes > 0
-        return self.seq if waits and self.job.streamed else None
+        return self.seq if waits and self._streamed else None
 
     # What the engine does (Receiver).
 
     def put(self, text: str, token_ids: Sequence[int]) -> None:
         """See Receiver."""
-        if self.ended:
+        if self._state is State.ENDING or self._state is State.CLOSED:
             return
-        self._hold(text, token_ids)
-        if not self.job.streamed:
-            return  # its reader waits for the end
+        # What `_hold` does, without the call: this is the hottest line of the service.
+        if text:
+            self._text += text
+            self._held_bytes += len(text) if text.isascii() else len(text.encode())
+        if self._with_token_ids and token_ids:
+            self._token_ids.extend(token_ids)
+            self._held_bytes += _BYTES_PER_TOKEN_ID * len(token_ids)
+        if not self._held_bytes or not self._streamed:
+            return  # the reader of what is not streamed waits for the end
         if self._held_bytes > self._most_held_bytes:
             self._apply(Event.SLOW_READER)
-        elif self._held_bytes and not self._announced:
-            self._announce()
+        elif not self._announced:
+            self._announced = True
+            self._reader.news()
 
     def finished(self, ending: Ending, finish: Finish) -> None:
         """See Receiver."""
@@ -238,7 +247,8 @@ class Generation:
         if self.error is not None and self.seq == 0 and not self._held_bytes:
             self.drained = True  # a failure before any output is a status alone
         if not self._announced:
-            self._announce()
+            self._announced = True
+            self._reader.news()
         if event is Event.SLOW_READER:
             self._reader.interrupt()
 
@@ -250,20 +260,15 @@ class Generation:
         return deadline_margin(seconds) if self._wants_partial else 0.0
 
     def _hold(self, text: str, token_ids: Sequence[int]) -> None:
-        if text:
-            self._text += text
-            self._held_bytes += len(text) if text.isascii() else len(text.encode())
-        if self._with_token_ids and token_ids:
+        self._text += text
+        self._held_bytes += len(text.encode())
+        if self._with_token_ids:
             self._token_ids.extend(token_ids)
             self._held_bytes += _BYTES_PER_TOKEN_ID * len(token_ids)
 
     def _forget(self) -> None:
         self._text, self._token_ids, self._held_bytes = "", [], 0
         self.drained = True
-
-    def _announce(self) -> None:
-        self._announced = True
-        self._reader.news()
 
     def _complete(self, chunk: GenerateChunk) -> None:
         self.drained = True
@@ -273,7 +278,7 @@ class Generation:
             return  # the engine could not tell
         chunk.usage.CopyFrom(self.usage or Usage())
         chunk.timings.CopyFrom(self.timings or Timings())
-        if self.job.streamed:
+        if self._streamed:
             chunk.timings.chunk_count = self.seq
 
 

@@ -12,7 +12,7 @@ from penstock_service.generations import Generations
 from penstock_service.health import Health
 from penstock_service.lifecycle import Lifecycle
 from penstock_service.models import ModelsServicer
-from penstock_service.pacing import LoopLoad
+from penstock_service.pacing import LoopLoad, Pace
 from penstock_service.servicer import GenerationServicer
 from penstock_service.session import SessionTerms
 from penstock_service.settings import Settings
@@ -55,12 +55,13 @@ def service_server(
     generations = Generations(lifecycle, telemetry, stalls, settings.max_held_bytes)
     terms = SessionTerms(
         server_id=uuid.uuid4().hex,
+        pace=Pace(load, settings.max_delay_ms),
         most_calls=settings.max_concurrent_streams,
         age_seconds=settings.max_connection_age_seconds,
         drain_begun=lifecycle.drain_begun,
         stalls=stalls,
     )
-    add_service(server, _GENERATION, GenerationServicer(generations, telemetry, load, settings.max_delay_ms, terms))
+    add_service(server, _GENERATION, GenerationServicer(generations, telemetry, terms))
     add_service(server, _MODELS, ModelsServicer(lifecycle, telemetry))
     health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
     if settings.reflection:

@@ -5,25 +5,18 @@ from penstock.v1.generation_pb2_grpc import GenerationServicer as Servicer
 from penstock_service.answer import Context, answers
 from penstock_service.call import Call
 from penstock_service.generations import Generations
-from penstock_service.pacing import LoopLoad
 from penstock_service.session import Session, SessionTerms
 from penstock_service.stream_reader import StreamReader
 from penstock_service.telemetry import Telemetry
 
 
 class GenerationServicer(Servicer):
-    """Answers Generate, StreamGenerate and Session.
+    """Answers Generate, StreamGenerate and Session."""
 
-    A stream's chunks wait for each other for up to `max_delay_ms` as the event loop's `load` grows.
-    """
-
-    def __init__(
-        self, generations: Generations, telemetry: Telemetry, load: LoopLoad, max_delay_ms: int, terms: SessionTerms
-    ) -> None:
+    def __init__(self, generations: Generations, telemetry: Telemetry, terms: SessionTerms) -> None:
         self._generations = generations
         self.telemetry = telemetry
-        self._load = load
-        self._max_delay_ms = max_delay_ms
+        self._pace = terms.pace
         self._terms = terms
 
     @answers("penstock.v1.Generation/Generate")
@@ -39,13 +32,12 @@ class GenerationServicer(Servicer):
     @answers("penstock.v1.Generation/StreamGenerate")
     async def StreamGenerate(self, request: GenerateRequest, context: Context, call: Call) -> None:
         """See the contract."""
-        given = request.response.HasField("max_delay_ms")
-        longest = (request.response.max_delay_ms if given else self._max_delay_ms) / 1000
+        longest = self._pace.longest(request)
         reader = StreamReader()
         async with self._generations.open(request, call, reader, streamed=True):
             while (chunk := await reader.next()) is not None:
                 await context.write(chunk)
-                await reader.gather(self._load, longest)
+                await reader.gather(self._pace.delay_seconds(longest))
 
     @answers("penstock.v1.Generation/Session")
     async def Session(self, requests: object, context: Context, call: Call) -> None:

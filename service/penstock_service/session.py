@@ -5,6 +5,7 @@ an engine step brings is there before the writer runs, so it goes out in one mes
 """
 
 import asyncio
+from collections import Counter
 from typing import NamedTuple
 
 import grpc
@@ -14,8 +15,9 @@ from penstock.v1.mirrors_pb2 import RpcStatus
 from penstock_service.answer import Context, settled
 from penstock_service.call import Call
 from penstock_service.errors import InvalidRequest, Overloaded, ServiceError, SlowReader, Unavailable, Violation
-from penstock_service.generation import Generation
 from penstock_service.generations import Generations
+from penstock_service.pacing import Pace
+from penstock_service.session_call import SessionCall
 from penstock_service.stalls import StallWatch
 from penstock_service.telemetry import Telemetry
 from penstock_service.wire import readable
@@ -28,6 +30,7 @@ class SessionTerms(NamedTuple):
     """What holds for every session of a server."""
 
     server_id: str
+    pace: Pace
     most_calls: int  # that a session may have open
     age_seconds: float  # after which a session takes no further call
     drain_begun: asyncio.Event
@@ -45,9 +48,9 @@ class Session:
         self._context = context
         self._id = session_id
         self._terms = terms
-        self._calls: dict[int, _SessionCall] = {}
+        self._calls: dict[int, SessionCall] = {}
         self._highest = 0
-        self._unread: list[_SessionCall] = []
+        self._unread: list[SessionCall] = []
         self._ends: list[CallEnd] = []
         self._news = asyncio.Event()
         self._moved = asyncio.Event()  # something was written
@@ -59,6 +62,9 @@ class Session:
         self._error: ServiceError | None = None
         self._written = 0
         self._writing = False
+        self._delays: Counter[float] = Counter()  # how long the open calls allow their output to be held back
+        self._gate = asyncio.Event()  # the next message may be written
+        self._gate.set()
         self._interrupted = False
         self._task: asyncio.Task[object] | None = None
 
@@ -78,10 +84,12 @@ class Session:
 
     # For the calls.
 
-    def has_news(self, call: "_SessionCall") -> None:
-        """A call's generation can be read."""
+    def has_news(self, call: SessionCall, urgent: bool) -> None:
+        """A call's generation can be read; `urgent` waits for nothing else."""
         if not self._unread:
             self._news.set()
+        if urgent:
+            self._gate.set()
         self._unread.append(call)
 
     # For the stall watch.
@@ -123,7 +131,7 @@ class Session:
         if start.call <= self._highest:
             raise InvalidRequest([Violation("start.call", f"must be above {self._highest}, got {start.call}")])
         self._highest = start.call
-        call = self._calls[start.call] = _SessionCall(self, start.call)
+        call = self._calls[start.call] = SessionCall(self, start.call)
         self._idle.clear()
         call.task = tasks.create_task(self._serve(start, call), name="session call")
 
@@ -135,7 +143,7 @@ class Session:
 
     # A call.
 
-    async def _serve(self, start: StartCall, reader: "_SessionCall") -> None:
+    async def _serve(self, start: StartCall, reader: SessionCall) -> None:
         seconds = start.timeout_ms / 1000 if start.HasField("timeout_ms") else None
         call = Call("penstock.v1.Generation/StreamGenerate", deadline_seconds=seconds, session=self._id)
         trace = [("traceparent", start.traceparent), ("tracestate", start.tracestate)]
@@ -146,15 +154,21 @@ class Session:
             self._idle.set()
         self._news.set()
 
-    async def _generate(self, start: StartCall, call: Call, reader: "_SessionCall") -> None:
+    async def _generate(self, start: StartCall, call: Call, reader: SessionCall) -> None:
         if self._draining:
             raise Unavailable("DRAINING")
         if len(self._calls) > (most := self._terms.most_calls):
             raise Overloaded(f"the session has {most} calls open, as many as it may have")
         if start.timeout_ms < 0:
             raise InvalidRequest([Violation("timeout_ms", f"must be at least 0, got {start.timeout_ms}")])
-        async with self._generations.open(start.request, call, reader, streamed=True):
-            await reader.delivered()
+        longest = self._terms.pace.longest(start.request)
+        self._delays[longest] += 1
+        try:
+            async with self._generations.open(start.request, call, reader, streamed=True):
+                await reader.delivered()
+        finally:
+            self._delays[longest] -= 1
+            self._delays += Counter()  # forgets what no call has any more
 
     # Writing.
 
@@ -163,9 +177,11 @@ class Session:
             await self._write(SessionResponse(server_id=self._terms.server_id))
             while not self._over:
                 await self._news.wait()
+                await self._gate.wait()
                 self._news.clear()
                 if (response := self._gathered()) is not None:
                     await self._write(response)
+                    self._gather_for(self._terms.pace.delay_seconds(min(self._delays, default=0.0)))
         except asyncio.CancelledError:
             if not self._interrupted or self._task is None:
                 raise
@@ -177,6 +193,11 @@ class Session:
         self._writing = False
         self._written += 1
         self._moved.set()
+
+    def _gather_for(self, seconds: float) -> None:
+        if seconds:
+            self._gate.clear()
+            asyncio.get_running_loop().call_later(seconds, self._gate.set)
 
     def _gathered(self) -> SessionResponse | None:
         response = SessionResponse()
@@ -211,61 +232,6 @@ class Session:
         await asyncio.sleep(_LINGER_SECONDS)
         self._no_more_calls = True
         self._news.set()
-
-
-class _SessionCall:
-    """A Reader: one call of a session."""
-
-    __slots__ = ("_cancelled", "_delivered", "_generation", "_number", "_session", "task")
-
-    interrupted = False  # `interrupt` cancels no task: only the session's writer waits for the connection
-    task: asyncio.Task[None]
-
-    def __init__(self, session: Session, number: int) -> None:
-        self._session = session
-        self._number = number
-        self._generation: Generation | None = None
-        self._delivered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._cancelled = False
-
-    def opened(self, generation: Generation) -> None:
-        """See Reader."""
-        self._generation = generation
-
-    def news(self) -> None:
-        """See Reader."""
-        self._session.has_news(self)
-
-    def interrupt(self) -> None:
-        """See Reader."""
-        self._ended()
-
-    async def delivered(self) -> None:
-        """Wait until the writer has taken all of the generation."""
-        if self._cancelled and self._generation is not None:
-            self._generation.cancel()
-        await self._delivered
-
-    def cancel(self) -> None:
-        """End the call for its caller."""
-        self._cancelled = True
-        if self._generation is not None:
-            self._generation.cancel()
-
-    def move(self, response: SessionResponse) -> None:
-        """Move what the generation holds into the response."""
-        generation = self._generation
-        assert generation is not None  # noqa: S101 - it is the generation that has news
-        if not generation.drained:
-            entry = response.chunks.add()
-            entry.call = self._number
-            generation.take(entry.chunk)
-        if generation.drained:
-            self._ended()
-
-    def _ended(self) -> None:
-        if not self._delivered.done():
-            self._delivered.set_result(None)
 
 
 def _end(number: int, outcome: object) -> CallEnd:

@@ -4,7 +4,6 @@ import asyncio
 
 from penstock.v1.generation_pb2 import GenerateChunk
 from penstock_service.generation import Generation
-from penstock_service.pacing import LoopLoad
 
 
 class StreamReader:
@@ -47,11 +46,10 @@ class StreamReader:
             await self._wait()
         return _taken(generation)
 
-    async def gather(self, load: LoopLoad, longest: float) -> None:
-        """Let output gather for as long as a busy event loop makes worthwhile, `longest` seconds at most."""
-        delay = load.delay_seconds(longest)
-        if delay and not self._reading.ended:
-            await asyncio.sleep(delay)
+    async def gather(self, seconds: float) -> None:
+        """Let output gather, unless no more comes."""
+        if seconds and not self._reading.ended:
+            await asyncio.sleep(seconds)
 
     @property
     def _reading(self) -> Generation:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, Self
 
 import vllm
+import vllm.envs
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.v1.engine.async_llm import AsyncLLM
 
@@ -51,6 +52,8 @@ class VllmEngine:
         except (ValueError, OSError) as error:
             raise ConfigurationError(f"vLLM refuses the model or its arguments: {error}") from error
         try:
+            # vLLM looks its variables up a dozen times a request; its engine process does the same.
+            vllm.envs.enable_envs_cache()
             if sampled_stats.fits():
                 sampled_stats.sample(llm.output_processor)
             return cls(llm, name)

@@ -98,11 +98,20 @@ class LeanRequests:
 class _Request:
     """One request; stands in for its RequestOutputCollector and for RequestState.make_request_output."""
 
-    __slots__ = ("_aborted", "_first_seen", "_job", "_owner", "_prepared", "_receiver", "_state")
+    __slots__ = (
+        "_aborted",
+        "_first_seen",
+        "_job",
+        "_next_text",
+        "_owner",
+        "_prepared",
+        "_put",
+        "_receiver",
+        "_state",
+        "_streamed",
+    )
 
-    def __init__(
-        self, owner: LeanRequests, state: RequestState | None, job: Job, prepared: Prepared, receiver: Receiver
-    ) -> None:
+    def __init__(self, owner: LeanRequests, state: Any, job: Job, prepared: Prepared, receiver: Receiver) -> None:
         self._owner = owner
         self._state = state
         self._job = job
@@ -110,6 +119,10 @@ class _Request:
         self._receiver = receiver
         self._aborted = False
         self._first_seen: float | None = None
+        # Bound once: they are called for every token.
+        self._streamed = job.streamed
+        self._put = receiver.put
+        self._next_text = state.detokenizer.get_next_output_text if state is not None else None
 
     def make_request_output(
         self,
@@ -125,11 +138,9 @@ class _Request:
             self._first_seen = time.monotonic()
         if self._aborted:
             return
-        streamed = self._job.streamed
         if finish_reason is None:
-            if streamed:
-                text = self._state.detokenizer.get_next_output_text(False, True)  # type: ignore[union-attr]
-                self._receiver.put(text, new_token_ids)
+            if self._streamed:
+                self._put(self._next_text(False, True), new_token_ids)
             return
         self._end(str(finish_reason), stop_reason, self._ending(new_token_ids))
 

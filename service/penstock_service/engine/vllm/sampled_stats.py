@@ -49,12 +49,12 @@ class _Sampled:
             step is None
             or not self._countdown
             or state.is_prefilling
-            or output.events is not None
             or output.finish_reason is not None
+            or output.events is not None
         ):
             self._original(state, output, timestamp, step)
             return
-        tokens = len(output.new_token_ids)
+        tokens, stats = len(output.new_token_ids), state.stats
         step.num_generation_tokens += tokens
-        state.stats.num_generation_tokens += tokens
-        state.stats.last_token_ts = timestamp
+        stats.num_generation_tokens += tokens
+        stats.last_token_ts = timestamp
