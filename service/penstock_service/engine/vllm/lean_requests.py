@@ -122,7 +122,7 @@ class _Request:
         # Bound once: they are called for every token.
         self._streamed = job.streamed
         self._put = receiver.put
-        self._next_text = state.detokenizer.get_next_output_text if state is not None else None
+        self._next_text: Any = state.detokenizer.get_next_output_text if state is not None else None
 
     def make_request_output(
         self,
