@@ -1,8 +1,8 @@
 """The unit of the service: one generation, which owns its engine job, its held output, its deadline and its outcome.
 
 A call only reads it. Everything that can happen to it is an Event of `transitions.TABLE`, applied in one place here.
-What must hold is checked in production too, and a breach ends the call with INTERNAL: nothing follows the last chunk,
-chunks are numbered without a gap, and what the engine holds is released exactly once.
+That nothing follows the last chunk is checked in production too; a breach ends the call, or the session that carries
+it, with INTERNAL. Numbers without a gap and the release of what the engine holds follow from having one writer of each.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ class Reader(Protocol):
         """This is the generation to read."""
 
     def news(self) -> None:
-        """Something can be taken, or the end has come; said once until `take` is called."""
+        """Something can be taken, said once until `take` is called; or the end has come."""
 
     def interrupt(self) -> None:
         """Stop waiting for the connection: the generation has been ended because it does not move."""
@@ -55,7 +55,6 @@ class Generation:
         "_announced",
         "_engine",
         "_finish",
-        "_held_bytes",
         "_most_held_bytes",
         "_preparing",
         "_reader",
@@ -68,6 +67,7 @@ class Generation:
         "drained",
         "error",
         "finish_reasons",
+        "held_bytes",
         "job",
         "seq",
         "timings",
@@ -90,7 +90,7 @@ class Generation:
         self._state = State.PREPARING
         self._text = ""
         self._token_ids: list[int] = []
-        self._held_bytes = 0
+        self.held_bytes = 0
         self._finish: Finish | None = None
         self._announced = False
         self._preparing: asyncio.Timeout | None = None
@@ -119,12 +119,14 @@ class Generation:
             self.failed(error, None)
         finally:
             self._preparing = None
+            if self.ended:  # while the engine took the job on, which nobody can have told it then
+                self._engine.abort(self.job.id)
         self._apply(Event.SUBMITTED)
 
     @property
     def readable(self) -> bool:
         """Whether `take` has something to give."""
-        return not self.drained and (self._held_bytes > 0 or self.ended)
+        return not self.drained and (self.held_bytes > 0 or self.ended)
 
     @property
     def ended(self) -> bool:
@@ -145,7 +147,7 @@ class Generation:
         if self._token_ids:
             delta.token_ids.extend(self._token_ids)
             self._token_ids = []
-        self._text, self._held_bytes, self._announced = "", 0, False
+        self._text, self.held_bytes, self._announced = "", 0, False
         self.seq += 1
         if self._state is State.ENDING:
             self._complete(chunk)
@@ -169,7 +171,7 @@ class Generation:
 
     def progress(self) -> int | None:
         """What changes when the reader reads; None while it is not the reader that is waited for."""
-        waits = self.ended or self._held_bytes > 0
+        waits = self.ended or self.held_bytes > 0
         return self.seq if waits and self._streamed else None
 
     # What the engine does (Receiver).
@@ -181,13 +183,13 @@ class Generation:
         # What `_hold` does, without the call: this is the hottest line of the service.
         if text:
             self._text += text
-            self._held_bytes += len(text) if text.isascii() else len(text.encode())
+            self.held_bytes += len(text) if text.isascii() else len(text.encode())
         if self._with_token_ids and token_ids:
             self._token_ids.extend(token_ids)
-            self._held_bytes += _BYTES_PER_TOKEN_ID * len(token_ids)
-        if not self._held_bytes or not self._streamed:
+            self.held_bytes += _BYTES_PER_TOKEN_ID * len(token_ids)
+        if not self.held_bytes or not self._streamed:
             return  # the reader of what is not streamed waits for the end
-        if self._held_bytes > self._most_held_bytes:
+        if self.held_bytes > self._most_held_bytes:
             self._apply(Event.SLOW_READER)
         elif not self._announced:
             self._announced = True
@@ -244,12 +246,11 @@ class Generation:
         self.finish_reasons = (finish.reason,) if finish else ()
         if event is Event.SLOW_READER:
             self._forget()
-        if self.error is not None and self.seq == 0 and not self._held_bytes:
+        if self.error is not None and self.seq == 0 and not self.held_bytes:
             self.drained = True  # a failure before any output is a status alone
-        if not self._announced:
-            self._announced = True
-            self._reader.news()
-        if event is Event.SLOW_READER:
+        self._announced = True
+        self._reader.news()
+        if event is Event.SLOW_READER and self._preparing is None:
             self._reader.interrupt()
 
     @property
@@ -261,13 +262,13 @@ class Generation:
 
     def _hold(self, text: str, token_ids: Sequence[int]) -> None:
         self._text += text
-        self._held_bytes += len(text.encode())
+        self.held_bytes += len(text.encode())
         if self._with_token_ids:
             self._token_ids.extend(token_ids)
-            self._held_bytes += _BYTES_PER_TOKEN_ID * len(token_ids)
+            self.held_bytes += _BYTES_PER_TOKEN_ID * len(token_ids)
 
     def _forget(self) -> None:
-        self._text, self._token_ids, self._held_bytes = "", [], 0
+        self._text, self._token_ids, self.held_bytes = "", [], 0
         self.drained = True
 
     def _complete(self, chunk: GenerateChunk) -> None:

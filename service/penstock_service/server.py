@@ -55,13 +55,14 @@ def service_server(
     generations = Generations(lifecycle, telemetry, stalls, settings.max_held_bytes)
     terms = SessionTerms(
         server_id=uuid.uuid4().hex,
-        pace=Pace(load, settings.max_delay_ms),
         most_calls=settings.max_concurrent_streams,
         age_seconds=settings.max_connection_age_seconds,
         drain_begun=lifecycle.drain_begun,
         stalls=stalls,
     )
-    add_service(server, _GENERATION, GenerationServicer(generations, telemetry, terms))
+    add_service(
+        server, _GENERATION, GenerationServicer(generations, telemetry, Pace(load, settings.max_delay_ms), terms)
+    )
     add_service(server, _MODELS, ModelsServicer(lifecycle, telemetry))
     health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
     if settings.reflection:

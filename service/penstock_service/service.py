@@ -108,8 +108,10 @@ async def until(stop: Coroutine[Any, Any, object], failure: Coroutine[Any, Any, 
 @contextlib.asynccontextmanager
 async def _watch(watching: Coroutine[object, object, None], name: str) -> AsyncIterator[None]:
     task = asyncio.create_task(watching, name=name)
-    yield
-    task.cancel()
+    try:
+        yield
+    finally:
+        task.cancel()
 
 
 @contextlib.asynccontextmanager

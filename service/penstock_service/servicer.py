@@ -5,6 +5,7 @@ from penstock.v1.generation_pb2_grpc import GenerationServicer as Servicer
 from penstock_service.answer import Context, answers
 from penstock_service.call import Call
 from penstock_service.generations import Generations
+from penstock_service.pacing import Pace
 from penstock_service.session import Session, SessionTerms
 from penstock_service.stream_reader import StreamReader
 from penstock_service.telemetry import Telemetry
@@ -13,10 +14,10 @@ from penstock_service.telemetry import Telemetry
 class GenerationServicer(Servicer):
     """Answers Generate, StreamGenerate and Session."""
 
-    def __init__(self, generations: Generations, telemetry: Telemetry, terms: SessionTerms) -> None:
+    def __init__(self, generations: Generations, telemetry: Telemetry, pace: Pace, terms: SessionTerms) -> None:
         self._generations = generations
         self.telemetry = telemetry
-        self._pace = terms.pace
+        self._pace = pace
         self._terms = terms
 
     @answers("penstock.v1.Generation/Generate")

@@ -5,7 +5,7 @@ an engine step brings is there before the writer runs, so it goes out in one mes
 """
 
 import asyncio
-from collections import Counter
+from collections import deque
 from typing import NamedTuple
 
 import grpc
@@ -16,21 +16,21 @@ from penstock_service.answer import Context, settled
 from penstock_service.call import Call
 from penstock_service.errors import InvalidRequest, Overloaded, ServiceError, SlowReader, Unavailable, Violation
 from penstock_service.generations import Generations
-from penstock_service.pacing import Pace
 from penstock_service.session_call import SessionCall
 from penstock_service.stalls import StallWatch
 from penstock_service.telemetry import Telemetry
 from penstock_service.wire import readable
 
 # After its last call, for the caller of a draining session to see the announcement and half-close.
-_LINGER_SECONDS = 1.0
+_LINGER_SECONDS = 0.3
+# Of text; after a pause all calls may have much to say, and callers receive 4 MiB at a time unless they say otherwise.
+_MOST_MESSAGE_BYTES = 1 << 20
 
 
 class SessionTerms(NamedTuple):
     """What holds for every session of a server."""
 
     server_id: str
-    pace: Pace
     most_calls: int  # that a session may have open
     age_seconds: float  # after which a session takes no further call
     drain_begun: asyncio.Event
@@ -50,7 +50,7 @@ class Session:
         self._terms = terms
         self._calls: dict[int, SessionCall] = {}
         self._highest = 0
-        self._unread: list[SessionCall] = []
+        self._unread: deque[SessionCall] = deque()
         self._ends: list[CallEnd] = []
         self._news = asyncio.Event()
         self._moved = asyncio.Event()  # something was written
@@ -62,9 +62,6 @@ class Session:
         self._error: ServiceError | None = None
         self._written = 0
         self._writing = False
-        self._delays: Counter[float] = Counter()  # how long the open calls allow their output to be held back
-        self._gate = asyncio.Event()  # the next message may be written
-        self._gate.set()
         self._interrupted = False
         self._task: asyncio.Task[object] | None = None
 
@@ -84,12 +81,10 @@ class Session:
 
     # For the calls.
 
-    def has_news(self, call: SessionCall, urgent: bool) -> None:
-        """A call's generation can be read; `urgent` waits for nothing else."""
+    def has_news(self, call: SessionCall) -> None:
+        """A call's generation can be read."""
         if not self._unread:
             self._news.set()
-        if urgent:
-            self._gate.set()
         self._unread.append(call)
 
     # For the stall watch.
@@ -161,14 +156,8 @@ class Session:
             raise Overloaded(f"the session has {most} calls open, as many as it may have")
         if start.timeout_ms < 0:
             raise InvalidRequest([Violation("timeout_ms", f"must be at least 0, got {start.timeout_ms}")])
-        longest = self._terms.pace.longest(start.request)
-        self._delays[longest] += 1
-        try:
-            async with self._generations.open(start.request, call, reader, streamed=True):
-                await reader.delivered()
-        finally:
-            self._delays[longest] -= 1
-            self._delays += Counter()  # forgets what no call has any more
+        async with self._generations.open(start.request, call, reader, streamed=True):
+            await reader.delivered()
 
     # Writing.
 
@@ -177,11 +166,9 @@ class Session:
             await self._write(SessionResponse(server_id=self._terms.server_id))
             while not self._over:
                 await self._news.wait()
-                await self._gate.wait()
                 self._news.clear()
                 if (response := self._gathered()) is not None:
                     await self._write(response)
-                    self._gather_for(self._terms.pace.delay_seconds(min(self._delays, default=0.0)))
         except asyncio.CancelledError:
             if not self._interrupted or self._task is None:
                 raise
@@ -189,21 +176,20 @@ class Session:
 
     async def _write(self, response: SessionResponse) -> None:
         self._writing = True
-        await self._context.write(response)
-        self._writing = False
+        try:
+            await self._context.write(response)
+        finally:
+            self._writing = False
         self._written += 1
         self._moved.set()
 
-    def _gather_for(self, seconds: float) -> None:
-        if seconds:
-            self._gate.clear()
-            asyncio.get_running_loop().call_later(seconds, self._gate.set)
-
     def _gathered(self) -> SessionResponse | None:
         response = SessionResponse()
-        unread, self._unread = self._unread, []
-        for call in unread:
-            call.move(response)
+        room = _MOST_MESSAGE_BYTES
+        while self._unread and room > 0:
+            room -= self._unread.popleft().move(response)
+        if self._unread:
+            self._news.set()
         if self._ends:
             response.ends.extend(self._ends)
             self._ends.clear()

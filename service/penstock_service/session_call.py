@@ -31,8 +31,7 @@ class SessionCall:
 
     def news(self) -> None:
         """See Reader."""
-        generation = self._generation
-        self._session.has_news(self, generation is None or generation.seq == 0)
+        self._session.has_news(self)
 
     def interrupt(self) -> None:
         """See Reader."""
@@ -50,16 +49,18 @@ class SessionCall:
         if self._generation is not None:
             self._generation.cancel()
 
-    def move(self, response: SessionResponse) -> None:
-        """Move what the generation holds into the response."""
+    def move(self, response: SessionResponse) -> int:
+        """Move what the generation holds into the response; how many bytes of output that is."""
         generation = self._generation
         assert generation is not None  # noqa: S101 - it is the generation that has news
+        size = generation.held_bytes
         if not generation.drained:
             entry = response.chunks.add()
             entry.call = self._number
             generation.take(entry.chunk)
         if generation.drained:
             self._ended()
+        return size
 
     def _ended(self) -> None:
         if not self._delivered.done():

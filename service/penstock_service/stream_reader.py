@@ -15,6 +15,7 @@ class StreamReader:
         self._task = task
         self._news = asyncio.Event()
         self._generation: Generation | None = None
+        self._pause: asyncio.Future[None] | None = None
         self.interrupted = False
 
     def opened(self, generation: Generation) -> None:
@@ -24,6 +25,8 @@ class StreamReader:
     def news(self) -> None:
         """See Reader."""
         self._news.set()
+        if self._pause is not None and self._reading.ended:
+            _release(self._pause)
 
     def interrupt(self) -> None:
         """See Reader."""
@@ -47,9 +50,17 @@ class StreamReader:
         return _taken(generation)
 
     async def gather(self, seconds: float) -> None:
-        """Let output gather, unless no more comes."""
-        if seconds and not self._reading.ended:
-            await asyncio.sleep(seconds)
+        """Let output gather for so long, or until no more comes."""
+        if not seconds or self._reading.ended:
+            return
+        loop = asyncio.get_running_loop()
+        self._pause = loop.create_future()
+        timer = loop.call_later(seconds, _release, self._pause)
+        try:
+            await self._pause
+        finally:
+            timer.cancel()
+            self._pause = None
 
     @property
     def _reading(self) -> Generation:
@@ -59,6 +70,11 @@ class StreamReader:
     async def _wait(self) -> None:
         self._news.clear()
         await self._news.wait()
+
+
+def _release(pause: "asyncio.Future[None]") -> None:
+    if not pause.done():
+        pause.set_result(None)
 
 
 def _taken(generation: Generation) -> GenerateChunk:

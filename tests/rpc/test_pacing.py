@@ -48,6 +48,20 @@ async def test_chunks_gather_while_the_server_is_busy_and_the_text_stays_the_sam
         assert chunks[-1].usage.completion_tokens == 50
 
 
+async def test_a_partial_answer_does_not_wait_for_more(open_service: OpenService) -> None:
+    running = await open_service(simulated={"step_time_ms": 5})
+    asked = pb.GenerateRequest(
+        prompt="Hello",
+        stopping={"max_tokens": 4000, "ignore_eos": True},
+        response={"max_delay_ms": 1000},
+        on_deadline=pb.ON_DEADLINE_RETURN_PARTIAL,
+    )
+    async with busy_loop():
+        chunks = [chunk async for chunk in running.generation.StreamGenerate(asked, timeout=1.5)]
+
+    assert chunks[-1].deltas[0].finish.reason == pb.FINISH_REASON_DEADLINE
+
+
 async def test_a_unary_reply_has_no_chunk_count(simulated: Running) -> None:
     reply = await simulated.generation.Generate(request())
 

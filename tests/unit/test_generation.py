@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from penstock.v1 import generation_pb2 as pb
 from penstock.v1.models_pb2 import Model
 from penstock_service.engine.base import Ending, Job, Receiver
-from penstock_service.errors import SlowReader, Unavailable
+from penstock_service.errors import Cancelled, SlowReader, Unavailable
 from penstock_service.generation import Generation
 from penstock_service.transitions import TABLE, Event, State
 
@@ -29,6 +29,8 @@ class RecordingEngine:
         self.held.add(job.id)
 
     def abort(self, job_id: str) -> Ending | None:
+        if job_id not in self.held:
+            return None
         self.aborts += 1
         self.held.remove(job_id)
         return self.ending()
@@ -112,6 +114,23 @@ def test_every_order_of_events_ends_once_without_a_gap_and_releases_everything(h
         assert not generation.readable
 
     asyncio.run(live())
+
+
+async def test_a_generation_that_ends_while_the_engine_takes_it_on_leaves_nothing_there() -> None:
+    class Late(RecordingEngine):
+        async def submit(self, job: Job, receiver: Receiver) -> None:
+            reader.generation.cancel()  # too late to interrupt this
+            self.held.add(job.id)
+
+    engine, reader = Late(), RecordingReader()
+    job = Job("gen-1", pb.GenerateRequest(prompt="Hello"), 0.0, True)
+    generation = Generation(job, engine, reader, 1 << 20)
+
+    await generation.start(None)
+    generation.close()
+
+    assert not engine.held
+    assert isinstance(generation.error, Cancelled)
 
 
 async def test_what_follows_the_end_changes_nothing() -> None:

@@ -7,7 +7,7 @@ from collections import deque
 from penstock.sessions.endings import Ending
 from penstock.v1.generation_pb2 import GenerateChunk
 
-# As much as the server keeps for a caller that does not read; some 10 000 tokens.
+# Some 10 000 tokens; about what HTTP/2 and the server hold together for a stream of its own that is not read.
 MOST_UNREAD_BYTES = 256 * 1024
 
 

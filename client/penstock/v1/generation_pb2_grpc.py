@@ -107,7 +107,7 @@ class GenerationServicer(object):
         Errors of the session itself:
         * INVALID_ARGUMENT, reason INVALID_FIELD: the session's messages do not follow the contract.
         * RESOURCE_EXHAUSTED without RetryInfo, reason SLOW_READER: the caller did not read the session for too long.
-        * UNAVAILABLE with RetryInfo, reason LOADING, DRAINING or ENGINE_DEAD.
+        While the server loads, drains or has lost its engine, sessions open, and their calls say so.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -88,7 +88,7 @@ class GenerationStub:
     Errors of the session itself:
     * INVALID_ARGUMENT, reason INVALID_FIELD: the session's messages do not follow the contract.
     * RESOURCE_EXHAUSTED without RetryInfo, reason SLOW_READER: the caller did not read the session for too long.
-    * UNAVAILABLE with RetryInfo, reason LOADING, DRAINING or ENGINE_DEAD.
+    While the server loads, drains or has lost its engine, sessions open, and their calls say so.
     """
 
 @_typing.type_check_only
@@ -139,7 +139,7 @@ class GenerationAsyncStub(GenerationStub):
     Errors of the session itself:
     * INVALID_ARGUMENT, reason INVALID_FIELD: the session's messages do not follow the contract.
     * RESOURCE_EXHAUSTED without RetryInfo, reason SLOW_READER: the caller did not read the session for too long.
-    * UNAVAILABLE with RetryInfo, reason LOADING, DRAINING or ENGINE_DEAD.
+    While the server loads, drains or has lost its engine, sessions open, and their calls say so.
     """
 
 class GenerationServicer(metaclass=_abc_1.ABCMeta):
@@ -205,7 +205,7 @@ class GenerationServicer(metaclass=_abc_1.ABCMeta):
         Errors of the session itself:
         * INVALID_ARGUMENT, reason INVALID_FIELD: the session's messages do not follow the contract.
         * RESOURCE_EXHAUSTED without RetryInfo, reason SLOW_READER: the caller did not read the session for too long.
-        * UNAVAILABLE with RetryInfo, reason LOADING, DRAINING or ENGINE_DEAD.
+        While the server loads, drains or has lost its engine, sessions open, and their calls say so.
         """
 
 def add_GenerationServicer_to_server(servicer: GenerationServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

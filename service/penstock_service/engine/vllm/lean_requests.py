@@ -23,8 +23,8 @@ from vllm.v1.engine.output_processor import OutputProcessor, RequestOutputCollec
 
 from penstock_service.engine.base import Ending, Job, Receiver
 from penstock_service.engine.vllm import translation
-from penstock_service.engine.vllm.refusals import as_service_error
 from penstock_service.engine.vllm.requests import Prepared
+from penstock_service.errors import Unavailable
 
 
 def fits() -> bool:
@@ -138,17 +138,21 @@ class _Request:
             self._first_seen = time.monotonic()
         if self._aborted:
             return
-        if finish_reason is None:
-            if self._streamed:
+        try:
+            if finish_reason is not None:
+                self._end(str(finish_reason), stop_reason, self._ending(new_token_ids))
+            elif self._streamed:
                 self._put(self._next_text(False, True), new_token_ids)
-            return
-        self._end(str(finish_reason), stop_reason, self._ending(new_token_ids))
+        except Exception as error:
+            # Raised further, it would end vLLM's step loop and with it every request.
+            self._give_up(error)
 
     def put(self, output: RequestOutput | Exception) -> None:
         """What came before we were there, and errors."""
         if isinstance(output, Exception):
             self._owner.forget(self._job.id)
-            self._receiver.failed(as_service_error(output, "sampling") or output, self._ending(()))
+            dead = isinstance(output, EngineDeadError)
+            self._receiver.failed(Unavailable("ENGINE_DEAD") if dead else output, self._ending(()))
             return
         (sequence,) = output.outputs
         if sequence.finish_reason is None:
@@ -164,10 +168,15 @@ class _Request:
     def abort(self) -> Ending:
         """Stop it; what it has is returned."""
         self._aborted = True
-        ending = self._ending(())
         assert self._state is not None  # noqa: S101 - without one it has ended, and is not among the requests
         self._owner.abort_in_engine(self._state.request_id)
-        return ending
+        return self._ending(())
+
+    def _give_up(self, error: Exception) -> None:
+        self._aborted = True
+        self._owner.forget(self._job.id)
+        self._owner.abort_in_engine(self._state.request_id)
+        self._receiver.failed(error, None)
 
     def _end(self, reason: str, stop: int | str | None, ending: Ending) -> None:
         self._owner.forget(self._job.id)

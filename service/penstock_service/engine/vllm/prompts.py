@@ -1,6 +1,7 @@
 """Turns a request's input into tokens: hot ones from a cache, short texts at once, others in the renderer's threads."""
 
 import dataclasses
+import datetime
 import hashlib
 import time
 from collections import OrderedDict
@@ -88,4 +89,6 @@ def _key(request: GenerateRequest) -> bytes:
     if request.WhichOneof("input") == "prompt":
         return hashlib.blake2b(request.prompt.encode(), digest_size=16).digest()
     conversation = request.conversation.SerializeToString(deterministic=True)
-    return hashlib.blake2b(conversation, digest_size=16, person=b"conversation").digest()
+    # Templates can tell the model what day it is.
+    today = datetime.date.today().isoformat().encode()
+    return hashlib.blake2b(conversation, digest_size=16, person=today).digest()

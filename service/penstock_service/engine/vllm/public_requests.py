@@ -87,7 +87,12 @@ class _Pump:
         if sequence.finish_reason is None:
             self._receiver.put(sequence.text, sequence.token_ids)
             return
-        finish = translation.finish(
-            sequence.finish_reason, sequence.stop_reason, self._prepared.asked_tokens, self._tokens
-        )
-        self._receiver.finished(self.ending(sequence.text, sequence.token_ids), finish)
+        ending = self.ending(sequence.text, sequence.token_ids)
+        try:
+            finish = translation.finish(
+                sequence.finish_reason, sequence.stop_reason, self._prepared.asked_tokens, self._tokens
+            )
+        except Exception as error:
+            self._receiver.failed(error, ending)
+        else:
+            self._receiver.finished(ending, finish)

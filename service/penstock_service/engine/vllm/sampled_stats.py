@@ -1,9 +1,10 @@
 """Makes vLLM's own statistics cheaper: the time between tokens is taken at one engine step in eight.
 
 vLLM updates its statistics and observes a histogram for each token: about a fifth of the CPU time of a front end that
-does little else. Everything that is counted stays exact (tokens, prompts, finished requests, their own times, which our
-Timings come from); only vllm:inter_token_latency_seconds sees a sample, whose distribution is the same and whose
-`_count` is therefore not the number of tokens (vllm:generation_tokens_total is).
+does little else. What is counted stays exact (tokens, prompts, finished requests, their own times, which our Timings
+come from), except vLLM's debug count of requests with NaNs (VLLM_COMPUTE_NANS_IN_LOGITS). Only
+vllm:inter_token_latency_seconds sees a sample, whose distribution is the same and whose `_count` is therefore not the
+number of tokens (vllm:generation_tokens_total is).
 
 Below vLLM's public surface (v1/engine/output_processor.py, v1/metrics/stats.py); `fits` says whether this vLLM has it.
 """
