@@ -5,6 +5,7 @@ an engine step brings is there before the writer runs, so it goes out in one mes
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from typing import NamedTuple
 
@@ -207,11 +208,9 @@ class Session:
 
     async def _drain(self) -> None:
         """Announce that the session takes no further calls once the service drains or the session is old."""
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._terms.age_seconds):
                 await self._terms.drain_begun.wait()
-        except TimeoutError:
-            pass
         self._draining = self._announces = True
         self._news.set()
         await self._idle.wait()

@@ -1,9 +1,11 @@
 """What Generate and StreamGenerate promise of a reply, on the simulated engine."""
 
+import asyncio
+
 from google.protobuf import text_format
 
 from penstock.v1 import generation_pb2 as pb
-from tests.conftest import OpenService, Running
+from tests.conftest import OpenService, Running, eventually
 
 
 def request(**fields: object) -> pb.GenerateRequest:
@@ -138,3 +140,22 @@ async def test_the_same_seed_gives_the_same_text_and_another_seed_another(simula
     texts = [(await simulated.generation.Generate(seeded(seed))).sequences[0].text for seed in (1, 1, 2)]
 
     assert texts[0] == texts[1] != texts[2]
+
+
+async def test_the_engine_takes_waiting_requests_by_priority_and_equal_ones_in_order(open_service: OpenService) -> None:
+    running = await open_service(simulated={"max_concurrent_sequences": 1, "step_time_ms": 5})
+    first = running.generation.StreamGenerate(request(stopping={"max_tokens": 40, "ignore_eos": True}))
+    await first.read()
+    order: list[int] = []
+
+    async def call(number: int, priority: int) -> None:
+        await running.generation.Generate(request(priority=priority, request_id=str(number)))
+        order.append(number)
+
+    calls = []
+    for number, priority in enumerate((5, 0, 5, -1)):
+        calls.append(asyncio.create_task(call(number, priority)))
+        await eventually(lambda waiting=number + 2: running.engine.running == waiting, "it waits")
+    await asyncio.gather(*calls)
+
+    assert order == [3, 1, 0, 2]
