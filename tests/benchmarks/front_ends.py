@@ -1,7 +1,8 @@
 """What a streamed token costs over all front ends, when 1, 2 and 4 of them share one engine.
 
 The same load for each in turn, round by round, so that whatever else the machine does is the same for all: 64
-concurrent streams (`--streams`) of TOKENS tokens over enough connections that each front end gets some.
+concurrent streams (`--streams`) of TOKENS tokens over enough connections that each front end gets some; with
+`--each`, 64 for each front end, as when front ends are added because there are more callers.
 Counted is the CPU time of the front-end processes, by the operating system's books, and beside it the supervisor's.
 All services are up during the whole run, each with an engine: 1, 2 and 4 front ends take about 16 GiB of memory.
 
@@ -32,17 +33,19 @@ def main() -> None:
     options.add_argument("--calls", type=int, default=512, help="streams of a round")
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--streams", type=int, default=STREAMS, help="how many run at a time")
+    options.add_argument("--each", action="store_true", help="so many at a time for each front end")
     options.add_argument("--max-delay-ms", type=int, default=10, help="of every stream")
     options.add_argument("--counts", type=int, nargs="+", default=[1, 2, 4], help="how many front ends")
     options.add_argument("vllm", nargs="*", help="further arguments for vLLM")
     given = options.parse_args()
     told = f"{given.calls} streams a round, median (range) of {given.rounds} rounds"
-    print(f"{given.streams} streams x {TOKENS} tokens, max_delay_ms {given.max_delay_ms}, {told}")
+    streams = f"{given.streams} streams{' a front end' if given.each else ''}"
+    print(f"{streams} x {TOKENS} tokens, max_delay_ms {given.max_delay_ms}, {told}")
     print(f"{'front ends':12}{'us of CPU a token':>24}{'busiest':>10}{'supervisor':>12}{'tokens/s':>26}")
     with contextlib.ExitStack() as stack:
         services = {count: stack.enter_context(_service(count, given)) for count in given.counts}
         for service in services.values():
-            _round(*service, given.streams)  # warm-up
+            _round(*service, max(given.counts) * given.streams)  # warm-up
         rounds = [
             {count: _round(*service, given.calls) for count, service in services.items()} for _ in range(given.rounds)
         ]
@@ -88,7 +91,8 @@ def _service(
         _wait([sys.executable, "-m", "penstock", "health", *health])
         children = [each for each in process.children() if "penstock_service.frontends.front_end" in each.cmdline()]
         headers = ["--header", "content-type: application/grpc", "--header", "te: trailers"]
-        spread = ["--clients", str(CONNECTIONS), "--max-concurrent-streams", str(given.streams // CONNECTIONS)]
+        streams = given.streams * (count if given.each else 1)
+        spread = ["--clients", str(CONNECTIONS), "--max-concurrent-streams", str(streams // CONNECTIONS)]
         url = f"http://127.0.0.1:{grpc_port}/penstock.v1.Generation/StreamGenerate"
         load = [shutil.which("h2load") or "h2load", *spread, *headers, "--data", data, url]
         yield (children, process, load) if children else ([process], None, load)

@@ -142,9 +142,18 @@ async def held(service: Service, stack: AsyncExitStack) -> list[Any]:
     channels = [await stack.enter_async_context(connection(service)) for _ in range(2 * MOST_REQUESTS)]
     calls = [GenerationStub(channel).StreamGenerate(LONG) for channel in channels]
     await until(lambda: sum(call.done() for call in calls) >= MOST_REQUESTS - 1)
+    await decided(service)
     refusals = [await failure_of(call) for call in calls if call.done()]
     assert {(each.code, each.reason) for each in refusals} == {(grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")}
     return [call for call in calls if not call.done()]
+
+
+async def decided(service: Service) -> None:
+    """Return once each front end has refused a call newer than all others: none of those is still to be refused."""
+    before = len(service.seen("call"))
+    while {line["frontend"] for line in service.seen("call")[before:]} != {0, 1}:
+        async with connection(service) as channel:
+            await failure_of(GenerationStub(channel).StreamGenerate(SHORT))
 
 
 async def finished(call: Any) -> int:
