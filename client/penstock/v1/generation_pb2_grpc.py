@@ -50,6 +50,26 @@ class GenerationStub(object):
                 request_serializer=penstock_dot_v1_dot_generation__pb2.SessionRequest.SerializeToString,
                 response_deserializer=penstock_dot_v1_dot_generation__pb2.SessionResponse.FromString,
                 _registered_method=True)
+        self.Embed = channel.unary_unary(
+                '/penstock.v1.Generation/Embed',
+                request_serializer=penstock_dot_v1_dot_generation__pb2.EmbedRequest.SerializeToString,
+                response_deserializer=penstock_dot_v1_dot_generation__pb2.EmbedResponse.FromString,
+                _registered_method=True)
+        self.Tokenize = channel.unary_unary(
+                '/penstock.v1.Generation/Tokenize',
+                request_serializer=penstock_dot_v1_dot_generation__pb2.TokenizeRequest.SerializeToString,
+                response_deserializer=penstock_dot_v1_dot_generation__pb2.TokenizeResponse.FromString,
+                _registered_method=True)
+        self.Detokenize = channel.unary_unary(
+                '/penstock.v1.Generation/Detokenize',
+                request_serializer=penstock_dot_v1_dot_generation__pb2.DetokenizeRequest.SerializeToString,
+                response_deserializer=penstock_dot_v1_dot_generation__pb2.DetokenizeResponse.FromString,
+                _registered_method=True)
+        self.Estimate = channel.unary_unary(
+                '/penstock.v1.Generation/Estimate',
+                request_serializer=penstock_dot_v1_dot_generation__pb2.EstimateRequest.SerializeToString,
+                response_deserializer=penstock_dot_v1_dot_generation__pb2.EstimateResponse.FromString,
+                _registered_method=True)
 
 
 class GenerationServicer(object):
@@ -59,21 +79,26 @@ class GenerationServicer(object):
     def Generate(self, request, context):
         """Generates the whole answer and returns it in one message.
 
-        The call's deadline is honoured: when it passes, or when the caller cancels, the engine stops working on it at once.
-        Without a deadline the call takes as long as the generation does. GenerateRequest.on_deadline asks for what there is
-        by then instead of an error.
+        The call's deadline is honoured: when it passes, or when the caller cancels, the engine stops working on it at
+        once. Without a deadline the call takes as long as the generation does. GenerateRequest.on_deadline asks for what
+        there is by then instead of an error.
 
         Errors:
         * INVALID_ARGUMENT, reason INVALID_FIELD: every wrong field is in BadRequest.field_violations.
         * INVALID_ARGUMENT, reason CONTEXT_LENGTH: the prompt does not fit the model's context.
         * NOT_FOUND, reason MODEL_NOT_FOUND.
-        * FAILED_PRECONDITION, reason FEATURE_OFF: a conversation, but the model has no chat template (Model.chat).
+        * FAILED_PRECONDITION, reason FEATURE_OFF: the served model, or the way that it is served, does not have what the
+        request asks for; GetModel tells what there is.
         * RESOURCE_EXHAUSTED with RetryInfo, reason OVERLOADED: the engine's queue is full.
         * RESOURCE_EXHAUSTED without details: the request message is larger than the server receives.
         * UNAVAILABLE with RetryInfo, reason LOADING, DRAINING or ENGINE_DEAD: another replica may serve it at once.
-        * RESOURCE_EXHAUSTED without RetryInfo, reason SLOW_READER: the caller left too much of a stream unread for too long.
+        * RESOURCE_EXHAUSTED without RetryInfo, reason SLOW_READER: the caller left too much of a stream unread for too
+        long.
         * DEADLINE_EXCEEDED, CANCELLED: the caller's own doing.
         * INTERNAL: a fixed text and the generation's id; the cause is in the server's log.
+
+        With GenerateRequest.batch the call answers several inputs: it fails as a whole for what concerns all of them, and
+        otherwise each has a result of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -97,17 +122,56 @@ class GenerationServicer(object):
         calls of the session arrives in one message.
 
         A call means what it means in StreamGenerate, with the same chunks and the same errors, except that its number,
-        deadline and trace travel in StartCall and its status in CallEnd. Calls do not hold each other up: each has a buffer of
-        its own in the server, and ends by itself. What breaks the session (messages that cannot be read, call numbers that
-        do not increase) ends all its calls, as a lost connection does.
+        deadline and trace travel in StartCall and its status in CallEnd. Calls do not hold each other up: each has a
+        buffer of its own in the server, and ends by itself. What breaks the session (messages that cannot be read, call
+        numbers that do not increase) ends all its calls, as a lost connection does.
 
         The caller half-closes when it has no more calls to start; the session ends with OK after the last call's end. When
-        `draining` arrives, the next call belongs on another session: this one refuses it with UNAVAILABLE, reason DRAINING.
+        `draining` arrives, the next call belongs on another session: this one refuses it with UNAVAILABLE, reason
+        DRAINING.
 
         Errors of the session itself:
         * INVALID_ARGUMENT, reason INVALID_FIELD: the session's messages do not follow the contract.
-        * RESOURCE_EXHAUSTED without RetryInfo, reason SLOW_READER: the caller did not read the session for too long.
-        While the server loads, drains or has lost its engine, sessions open, and their calls say so.
+        * RESOURCE_EXHAUSTED without RetryInfo, reason SLOW_READER: the caller did not read the session for too long. While
+        the server loads, drains or has lost its engine, sessions open, and their calls say so.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Embed(self, request, context):
+        """Turns texts into vectors, with a model that is served for that (Model.embeddings).
+
+        Errors: those of Generate; each input has a result or a status of its own. FAILED_PRECONDITION, reason FEATURE_OFF,
+        when the model generates text instead.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Tokenize(self, request, context):
+        """Tells the tokens that an input has for the model: what Generate would read.
+
+        Errors: those of Generate, except CONTEXT_LENGTH: an input may be longer than the context, up to
+        Model.max_prompt_bytes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Detokenize(self, request, context):
+        """Tells the text of tokens.
+
+        Errors: those of Tokenize.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Estimate(self, request, context):
+        """Checks a request and tells what it would need, without running it.
+
+        Errors: those of Generate for a wrong request, except that one for which there is no room now is no error here.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -130,6 +194,26 @@ def add_GenerationServicer_to_server(servicer, server):
                     servicer.Session,
                     request_deserializer=penstock_dot_v1_dot_generation__pb2.SessionRequest.FromString,
                     response_serializer=penstock_dot_v1_dot_generation__pb2.SessionResponse.SerializeToString,
+            ),
+            'Embed': grpc.unary_unary_rpc_method_handler(
+                    servicer.Embed,
+                    request_deserializer=penstock_dot_v1_dot_generation__pb2.EmbedRequest.FromString,
+                    response_serializer=penstock_dot_v1_dot_generation__pb2.EmbedResponse.SerializeToString,
+            ),
+            'Tokenize': grpc.unary_unary_rpc_method_handler(
+                    servicer.Tokenize,
+                    request_deserializer=penstock_dot_v1_dot_generation__pb2.TokenizeRequest.FromString,
+                    response_serializer=penstock_dot_v1_dot_generation__pb2.TokenizeResponse.SerializeToString,
+            ),
+            'Detokenize': grpc.unary_unary_rpc_method_handler(
+                    servicer.Detokenize,
+                    request_deserializer=penstock_dot_v1_dot_generation__pb2.DetokenizeRequest.FromString,
+                    response_serializer=penstock_dot_v1_dot_generation__pb2.DetokenizeResponse.SerializeToString,
+            ),
+            'Estimate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Estimate,
+                    request_deserializer=penstock_dot_v1_dot_generation__pb2.EstimateRequest.FromString,
+                    response_serializer=penstock_dot_v1_dot_generation__pb2.EstimateResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -214,6 +298,114 @@ class Generation(object):
             '/penstock.v1.Generation/Session',
             penstock_dot_v1_dot_generation__pb2.SessionRequest.SerializeToString,
             penstock_dot_v1_dot_generation__pb2.SessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Embed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.Generation/Embed',
+            penstock_dot_v1_dot_generation__pb2.EmbedRequest.SerializeToString,
+            penstock_dot_v1_dot_generation__pb2.EmbedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Tokenize(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.Generation/Tokenize',
+            penstock_dot_v1_dot_generation__pb2.TokenizeRequest.SerializeToString,
+            penstock_dot_v1_dot_generation__pb2.TokenizeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Detokenize(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.Generation/Detokenize',
+            penstock_dot_v1_dot_generation__pb2.DetokenizeRequest.SerializeToString,
+            penstock_dot_v1_dot_generation__pb2.DetokenizeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Estimate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.Generation/Estimate',
+            penstock_dot_v1_dot_generation__pb2.EstimateRequest.SerializeToString,
+            penstock_dot_v1_dot_generation__pb2.EstimateResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -9,10 +9,11 @@ Conventions of this package
   then the default. A scalar whose zero means something is `optional`: absent and zero differ.
 * Numbers are signed (AIP-141), so that a negative count arrives as what it is and is refused by name.
 * Units stand in names: `_ms` is milliseconds.
-* Every failure is a gRPC status with google.rpc details: ErrorInfo (domain "penstock", a stable `reason`), BadRequest
-  for bad fields (all of them at once), RetryInfo where another try later can succeed. A failed call is never a normal
-  reply: FinishReason has no error in it.
-* Field numbers up to 15 are for what most calls carry. Options live in groups, so that new ones arrive in their group.
+* Every failure is a gRPC status with google.rpc details: ErrorInfo (domain "penstock", a stable `reason`),
+  BadRequest for bad fields (all of them at once), RetryInfo where another try later can succeed. A failed call is
+  never a normal reply: FinishReason has no error in it.
+* Field numbers up to 15 are for what most calls carry. Options live in groups, so that new ones arrive in their
+  group.
 """
 
 from collections import abc as _abc
@@ -48,21 +49,26 @@ class GenerationStub:
     Generate: _grpc.UnaryUnaryMultiCallable[_generation_pb2.GenerateRequest, _generation_pb2.GenerateResponse]
     """Generates the whole answer and returns it in one message.
 
-    The call's deadline is honoured: when it passes, or when the caller cancels, the engine stops working on it at once.
-    Without a deadline the call takes as long as the generation does. GenerateRequest.on_deadline asks for what there is
-    by then instead of an error.
+    The call's deadline is honoured: when it passes, or when the caller cancels, the engine stops working on it at
+    once. Without a deadline the call takes as long as the generation does. GenerateRequest.on_deadline asks for what
+    there is by then instead of an error.
 
     Errors:
     * INVALID_ARGUMENT, reason INVALID_FIELD: every wrong field is in BadRequest.field_violations.
     * INVALID_ARGUMENT, reason CONTEXT_LENGTH: the prompt does not fit the model's context.
     * NOT_FOUND, reason MODEL_NOT_FOUND.
-    * FAILED_PRECONDITION, reason FEATURE_OFF: a conversation, but the model has no chat template (Model.chat).
+    * FAILED_PRECONDITION, reason FEATURE_OFF: the served model, or the way that it is served, does not have what the
+      request asks for; GetModel tells what there is.
     * RESOURCE_EXHAUSTED with RetryInfo, reason OVERLOADED: the engine's queue is full.
     * RESOURCE_EXHAUSTED without details: the request message is larger than the server receives.
     * UNAVAILABLE with RetryInfo, reason LOADING, DRAINING or ENGINE_DEAD: another replica may serve it at once.
-    * RESOURCE_EXHAUSTED without RetryInfo, reason SLOW_READER: the caller left too much of a stream unread for too long.
+    * RESOURCE_EXHAUSTED without RetryInfo, reason SLOW_READER: the caller left too much of a stream unread for too
+      long.
     * DEADLINE_EXCEEDED, CANCELLED: the caller's own doing.
     * INTERNAL: a fixed text and the generation's id; the cause is in the server's log.
+
+    With GenerateRequest.batch the call answers several inputs: it fails as a whole for what concerns all of them, and
+    otherwise each has a result of its own.
     """
     StreamGenerate: _grpc.UnaryStreamMultiCallable[_generation_pb2.GenerateRequest, _generation_pb2.GenerateChunk]
     """Generates the answer and sends it piece by piece as it is made.
@@ -78,17 +84,40 @@ class GenerationStub:
     calls of the session arrives in one message.
 
     A call means what it means in StreamGenerate, with the same chunks and the same errors, except that its number,
-    deadline and trace travel in StartCall and its status in CallEnd. Calls do not hold each other up: each has a buffer of
-    its own in the server, and ends by itself. What breaks the session (messages that cannot be read, call numbers that
-    do not increase) ends all its calls, as a lost connection does.
+    deadline and trace travel in StartCall and its status in CallEnd. Calls do not hold each other up: each has a
+    buffer of its own in the server, and ends by itself. What breaks the session (messages that cannot be read, call
+    numbers that do not increase) ends all its calls, as a lost connection does.
 
     The caller half-closes when it has no more calls to start; the session ends with OK after the last call's end. When
-    `draining` arrives, the next call belongs on another session: this one refuses it with UNAVAILABLE, reason DRAINING.
+    `draining` arrives, the next call belongs on another session: this one refuses it with UNAVAILABLE, reason
+    DRAINING.
 
     Errors of the session itself:
     * INVALID_ARGUMENT, reason INVALID_FIELD: the session's messages do not follow the contract.
-    * RESOURCE_EXHAUSTED without RetryInfo, reason SLOW_READER: the caller did not read the session for too long.
-    While the server loads, drains or has lost its engine, sessions open, and their calls say so.
+    * RESOURCE_EXHAUSTED without RetryInfo, reason SLOW_READER: the caller did not read the session for too long. While
+      the server loads, drains or has lost its engine, sessions open, and their calls say so.
+    """
+    Embed: _grpc.UnaryUnaryMultiCallable[_generation_pb2.EmbedRequest, _generation_pb2.EmbedResponse]
+    """Turns texts into vectors, with a model that is served for that (Model.embeddings).
+
+    Errors: those of Generate; each input has a result or a status of its own. FAILED_PRECONDITION, reason FEATURE_OFF,
+    when the model generates text instead.
+    """
+    Tokenize: _grpc.UnaryUnaryMultiCallable[_generation_pb2.TokenizeRequest, _generation_pb2.TokenizeResponse]
+    """Tells the tokens that an input has for the model: what Generate would read.
+
+    Errors: those of Generate, except CONTEXT_LENGTH: an input may be longer than the context, up to
+    Model.max_prompt_bytes.
+    """
+    Detokenize: _grpc.UnaryUnaryMultiCallable[_generation_pb2.DetokenizeRequest, _generation_pb2.DetokenizeResponse]
+    """Tells the text of tokens.
+
+    Errors: those of Tokenize.
+    """
+    Estimate: _grpc.UnaryUnaryMultiCallable[_generation_pb2.EstimateRequest, _generation_pb2.EstimateResponse]
+    """Checks a request and tells what it would need, without running it.
+
+    Errors: those of Generate for a wrong request, except that one for which there is no room now is no error here.
     """
 
 @_typing.type_check_only
@@ -99,21 +128,26 @@ class GenerationAsyncStub(GenerationStub):
     Generate: _aio.UnaryUnaryMultiCallable[_generation_pb2.GenerateRequest, _generation_pb2.GenerateResponse]  # type: ignore[assignment]
     """Generates the whole answer and returns it in one message.
 
-    The call's deadline is honoured: when it passes, or when the caller cancels, the engine stops working on it at once.
-    Without a deadline the call takes as long as the generation does. GenerateRequest.on_deadline asks for what there is
-    by then instead of an error.
+    The call's deadline is honoured: when it passes, or when the caller cancels, the engine stops working on it at
+    once. Without a deadline the call takes as long as the generation does. GenerateRequest.on_deadline asks for what
+    there is by then instead of an error.
 
     Errors:
     * INVALID_ARGUMENT, reason INVALID_FIELD: every wrong field is in BadRequest.field_violations.
     * INVALID_ARGUMENT, reason CONTEXT_LENGTH: the prompt does not fit the model's context.
     * NOT_FOUND, reason MODEL_NOT_FOUND.
-    * FAILED_PRECONDITION, reason FEATURE_OFF: a conversation, but the model has no chat template (Model.chat).
+    * FAILED_PRECONDITION, reason FEATURE_OFF: the served model, or the way that it is served, does not have what the
+      request asks for; GetModel tells what there is.
     * RESOURCE_EXHAUSTED with RetryInfo, reason OVERLOADED: the engine's queue is full.
     * RESOURCE_EXHAUSTED without details: the request message is larger than the server receives.
     * UNAVAILABLE with RetryInfo, reason LOADING, DRAINING or ENGINE_DEAD: another replica may serve it at once.
-    * RESOURCE_EXHAUSTED without RetryInfo, reason SLOW_READER: the caller left too much of a stream unread for too long.
+    * RESOURCE_EXHAUSTED without RetryInfo, reason SLOW_READER: the caller left too much of a stream unread for too
+      long.
     * DEADLINE_EXCEEDED, CANCELLED: the caller's own doing.
     * INTERNAL: a fixed text and the generation's id; the cause is in the server's log.
+
+    With GenerateRequest.batch the call answers several inputs: it fails as a whole for what concerns all of them, and
+    otherwise each has a result of its own.
     """
     StreamGenerate: _aio.UnaryStreamMultiCallable[_generation_pb2.GenerateRequest, _generation_pb2.GenerateChunk]  # type: ignore[assignment]
     """Generates the answer and sends it piece by piece as it is made.
@@ -129,17 +163,40 @@ class GenerationAsyncStub(GenerationStub):
     calls of the session arrives in one message.
 
     A call means what it means in StreamGenerate, with the same chunks and the same errors, except that its number,
-    deadline and trace travel in StartCall and its status in CallEnd. Calls do not hold each other up: each has a buffer of
-    its own in the server, and ends by itself. What breaks the session (messages that cannot be read, call numbers that
-    do not increase) ends all its calls, as a lost connection does.
+    deadline and trace travel in StartCall and its status in CallEnd. Calls do not hold each other up: each has a
+    buffer of its own in the server, and ends by itself. What breaks the session (messages that cannot be read, call
+    numbers that do not increase) ends all its calls, as a lost connection does.
 
     The caller half-closes when it has no more calls to start; the session ends with OK after the last call's end. When
-    `draining` arrives, the next call belongs on another session: this one refuses it with UNAVAILABLE, reason DRAINING.
+    `draining` arrives, the next call belongs on another session: this one refuses it with UNAVAILABLE, reason
+    DRAINING.
 
     Errors of the session itself:
     * INVALID_ARGUMENT, reason INVALID_FIELD: the session's messages do not follow the contract.
-    * RESOURCE_EXHAUSTED without RetryInfo, reason SLOW_READER: the caller did not read the session for too long.
-    While the server loads, drains or has lost its engine, sessions open, and their calls say so.
+    * RESOURCE_EXHAUSTED without RetryInfo, reason SLOW_READER: the caller did not read the session for too long. While
+      the server loads, drains or has lost its engine, sessions open, and their calls say so.
+    """
+    Embed: _aio.UnaryUnaryMultiCallable[_generation_pb2.EmbedRequest, _generation_pb2.EmbedResponse]  # type: ignore[assignment]
+    """Turns texts into vectors, with a model that is served for that (Model.embeddings).
+
+    Errors: those of Generate; each input has a result or a status of its own. FAILED_PRECONDITION, reason FEATURE_OFF,
+    when the model generates text instead.
+    """
+    Tokenize: _aio.UnaryUnaryMultiCallable[_generation_pb2.TokenizeRequest, _generation_pb2.TokenizeResponse]  # type: ignore[assignment]
+    """Tells the tokens that an input has for the model: what Generate would read.
+
+    Errors: those of Generate, except CONTEXT_LENGTH: an input may be longer than the context, up to
+    Model.max_prompt_bytes.
+    """
+    Detokenize: _aio.UnaryUnaryMultiCallable[_generation_pb2.DetokenizeRequest, _generation_pb2.DetokenizeResponse]  # type: ignore[assignment]
+    """Tells the text of tokens.
+
+    Errors: those of Tokenize.
+    """
+    Estimate: _aio.UnaryUnaryMultiCallable[_generation_pb2.EstimateRequest, _generation_pb2.EstimateResponse]  # type: ignore[assignment]
+    """Checks a request and tells what it would need, without running it.
+
+    Errors: those of Generate for a wrong request, except that one for which there is no room now is no error here.
     """
 
 class GenerationServicer(metaclass=_abc_1.ABCMeta):
@@ -153,21 +210,26 @@ class GenerationServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_generation_pb2.GenerateResponse, _abc.Awaitable[_generation_pb2.GenerateResponse]]:
         """Generates the whole answer and returns it in one message.
 
-        The call's deadline is honoured: when it passes, or when the caller cancels, the engine stops working on it at once.
-        Without a deadline the call takes as long as the generation does. GenerateRequest.on_deadline asks for what there is
-        by then instead of an error.
+        The call's deadline is honoured: when it passes, or when the caller cancels, the engine stops working on it at
+        once. Without a deadline the call takes as long as the generation does. GenerateRequest.on_deadline asks for what
+        there is by then instead of an error.
 
         Errors:
         * INVALID_ARGUMENT, reason INVALID_FIELD: every wrong field is in BadRequest.field_violations.
         * INVALID_ARGUMENT, reason CONTEXT_LENGTH: the prompt does not fit the model's context.
         * NOT_FOUND, reason MODEL_NOT_FOUND.
-        * FAILED_PRECONDITION, reason FEATURE_OFF: a conversation, but the model has no chat template (Model.chat).
+        * FAILED_PRECONDITION, reason FEATURE_OFF: the served model, or the way that it is served, does not have what the
+          request asks for; GetModel tells what there is.
         * RESOURCE_EXHAUSTED with RetryInfo, reason OVERLOADED: the engine's queue is full.
         * RESOURCE_EXHAUSTED without details: the request message is larger than the server receives.
         * UNAVAILABLE with RetryInfo, reason LOADING, DRAINING or ENGINE_DEAD: another replica may serve it at once.
-        * RESOURCE_EXHAUSTED without RetryInfo, reason SLOW_READER: the caller left too much of a stream unread for too long.
+        * RESOURCE_EXHAUSTED without RetryInfo, reason SLOW_READER: the caller left too much of a stream unread for too
+          long.
         * DEADLINE_EXCEEDED, CANCELLED: the caller's own doing.
         * INTERNAL: a fixed text and the generation's id; the cause is in the server's log.
+
+        With GenerateRequest.batch the call answers several inputs: it fails as a whole for what concerns all of them, and
+        otherwise each has a result of its own.
         """
 
     @_abc_1.abstractmethod
@@ -195,17 +257,64 @@ class GenerationServicer(metaclass=_abc_1.ABCMeta):
         calls of the session arrives in one message.
 
         A call means what it means in StreamGenerate, with the same chunks and the same errors, except that its number,
-        deadline and trace travel in StartCall and its status in CallEnd. Calls do not hold each other up: each has a buffer of
-        its own in the server, and ends by itself. What breaks the session (messages that cannot be read, call numbers that
-        do not increase) ends all its calls, as a lost connection does.
+        deadline and trace travel in StartCall and its status in CallEnd. Calls do not hold each other up: each has a
+        buffer of its own in the server, and ends by itself. What breaks the session (messages that cannot be read, call
+        numbers that do not increase) ends all its calls, as a lost connection does.
 
         The caller half-closes when it has no more calls to start; the session ends with OK after the last call's end. When
-        `draining` arrives, the next call belongs on another session: this one refuses it with UNAVAILABLE, reason DRAINING.
+        `draining` arrives, the next call belongs on another session: this one refuses it with UNAVAILABLE, reason
+        DRAINING.
 
         Errors of the session itself:
         * INVALID_ARGUMENT, reason INVALID_FIELD: the session's messages do not follow the contract.
-        * RESOURCE_EXHAUSTED without RetryInfo, reason SLOW_READER: the caller did not read the session for too long.
-        While the server loads, drains or has lost its engine, sessions open, and their calls say so.
+        * RESOURCE_EXHAUSTED without RetryInfo, reason SLOW_READER: the caller did not read the session for too long. While
+          the server loads, drains or has lost its engine, sessions open, and their calls say so.
+        """
+
+    @_abc_1.abstractmethod
+    def Embed(
+        self,
+        request: _generation_pb2.EmbedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_generation_pb2.EmbedResponse, _abc.Awaitable[_generation_pb2.EmbedResponse]]:
+        """Turns texts into vectors, with a model that is served for that (Model.embeddings).
+
+        Errors: those of Generate; each input has a result or a status of its own. FAILED_PRECONDITION, reason FEATURE_OFF,
+        when the model generates text instead.
+        """
+
+    @_abc_1.abstractmethod
+    def Tokenize(
+        self,
+        request: _generation_pb2.TokenizeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_generation_pb2.TokenizeResponse, _abc.Awaitable[_generation_pb2.TokenizeResponse]]:
+        """Tells the tokens that an input has for the model: what Generate would read.
+
+        Errors: those of Generate, except CONTEXT_LENGTH: an input may be longer than the context, up to
+        Model.max_prompt_bytes.
+        """
+
+    @_abc_1.abstractmethod
+    def Detokenize(
+        self,
+        request: _generation_pb2.DetokenizeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_generation_pb2.DetokenizeResponse, _abc.Awaitable[_generation_pb2.DetokenizeResponse]]:
+        """Tells the text of tokens.
+
+        Errors: those of Tokenize.
+        """
+
+    @_abc_1.abstractmethod
+    def Estimate(
+        self,
+        request: _generation_pb2.EstimateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_generation_pb2.EstimateResponse, _abc.Awaitable[_generation_pb2.EstimateResponse]]:
+        """Checks a request and tells what it would need, without running it.
+
+        Errors: those of Generate for a wrong request, except that one for which there is no room now is no error here.
         """
 
 def add_GenerationServicer_to_server(servicer: GenerationServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

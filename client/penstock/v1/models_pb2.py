@@ -25,21 +25,43 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18penstock/v1/models.proto\x12\x0bpenstock.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x13\n\x11ListModelsRequest\"8\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.penstock.v1.Model\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\xf8\x01\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61liases\x18\x02 \x03(\t\x12\x16\n\x0e\x63ontext_length\x18\x03 \x01(\x05\x12\x17\n\x0fvocabulary_size\x18\x04 \x01(\x05\x12 \n\x18max_concurrent_sequences\x18\x05 \x01(\x05\x12\x0c\n\x04\x63hat\x18\x06 \x01(\x08\x12\x0e\n\x06\x65ngine\x18\x07 \x01(\t\x12\x16\n\x0e\x65ngine_version\x18\x08 \x01(\t\x12-\n\tload_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10max_prompt_bytes\x18\n \x01(\x03\x32\x95\x01\n\x06Models\x12M\n\nListModels\x12\x1e.penstock.v1.ListModelsRequest\x1a\x1f.penstock.v1.ListModelsResponse\x12<\n\x08GetModel\x12\x1c.penstock.v1.GetModelRequest\x1a\x12.penstock.v1.Modelb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18penstock/v1/models.proto\x12\x0bpenstock.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"3\n\x12LoadAdapterRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"<\n\x13LoadAdapterResponse\x12%\n\x07\x61\x64\x61pter\x18\x01 \x01(\x0b\x32\x14.penstock.v1.Adapter\"5\n\x14UnloadAdapterRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"\x17\n\x15UnloadAdapterResponse\"0\n\x0fSetAliasRequest\x12\r\n\x05\x61lias\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\"+\n\x10SetAliasResponse\x12\x17\n\x0fprevious_target\x18\x01 \x01(\t\"\x8c\x01\n\x07\x41\x64\x61pter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x0c\n\x04rank\x18\x04 \x01(\x05\x12-\n\tload_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rrunning_calls\x18\x06 \x01(\x05\"%\n\x05\x41lias\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\"\x80\x01\n\x05Limit\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12$\n\x04kind\x18\x02 \x01(\x0e\x32\x16.penstock.v1.LimitKind\x12\x14\n\x07minimum\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x04 \x01(\x01H\x01\x88\x01\x01\x42\n\n\x08_minimumB\n\n\x08_maximum\"\x13\n\x11ListModelsRequest\"8\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.penstock.v1.Model\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\xbb\x04\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61liases\x18\x02 \x03(\t\x12\x16\n\x0e\x63ontext_length\x18\x03 \x01(\x05\x12\x17\n\x0fvocabulary_size\x18\x04 \x01(\x05\x12 \n\x18max_concurrent_sequences\x18\x05 \x01(\x05\x12\x0c\n\x04\x63hat\x18\x06 \x01(\x08\x12\x0e\n\x06\x65ngine\x18\x07 \x01(\t\x12\x16\n\x0e\x65ngine_version\x18\x08 \x01(\t\x12-\n\tload_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10max_prompt_bytes\x18\n \x01(\x03\x12\x14\n\x0cmax_logprobs\x18\x0b \x01(\x05\x12\x13\n\x0btool_parser\x18\x0c \x01(\t\x12\x18\n\x10reasoning_parser\x18\r \x01(\t\x12\x1a\n\x12structured_outputs\x18\x0e \x03(\t\x12)\n\nmodalities\x18\x0f \x03(\x0e\x32\x15.penstock.v1.Modality\x12&\n\x08\x61\x64\x61pters\x18\x10 \x03(\x0b\x32\x14.penstock.v1.Adapter\x12+\n\x0f\x61\x64\x61pter_aliases\x18\x11 \x03(\x0b\x32\x12.penstock.v1.Alias\x12\x12\n\nembeddings\x18\x12 \x01(\x08\x12\x0e\n\x06\x64igest\x18\x13 \x01(\t\x12\"\n\x06limits\x18\x14 \x03(\x0b\x32\x12.penstock.v1.Limit\x12\x18\n\x10\x61\x64\x61pters_enabled\x18\x15 \x01(\x08*i\n\tLimitKind\x12\x1a\n\x16LIMIT_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10LIMIT_KIND_VALUE\x10\x01\x12\x14\n\x10LIMIT_KIND_COUNT\x10\x02\x12\x14\n\x10LIMIT_KIND_BYTES\x10\x03*_\n\x08Modality\x12\x18\n\x14MODALITY_UNSPECIFIED\x10\x00\x12\x11\n\rMODALITY_TEXT\x10\x01\x12\x12\n\x0eMODALITY_IMAGE\x10\x02\x12\x12\n\x0eMODALITY_AUDIO\x10\x03\x32\x88\x03\n\x06Models\x12M\n\nListModels\x12\x1e.penstock.v1.ListModelsRequest\x1a\x1f.penstock.v1.ListModelsResponse\x12<\n\x08GetModel\x12\x1c.penstock.v1.GetModelRequest\x1a\x12.penstock.v1.Model\x12P\n\x0bLoadAdapter\x12\x1f.penstock.v1.LoadAdapterRequest\x1a .penstock.v1.LoadAdapterResponse\x12V\n\rUnloadAdapter\x12!.penstock.v1.UnloadAdapterRequest\x1a\".penstock.v1.UnloadAdapterResponse\x12G\n\x08SetAlias\x12\x1c.penstock.v1.SetAliasRequest\x1a\x1d.penstock.v1.SetAliasResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'penstock.v1.models_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LISTMODELSREQUEST']._serialized_start=74
-  _globals['_LISTMODELSREQUEST']._serialized_end=93
-  _globals['_LISTMODELSRESPONSE']._serialized_start=95
-  _globals['_LISTMODELSRESPONSE']._serialized_end=151
-  _globals['_GETMODELREQUEST']._serialized_start=153
-  _globals['_GETMODELREQUEST']._serialized_end=184
-  _globals['_MODEL']._serialized_start=187
-  _globals['_MODEL']._serialized_end=435
-  _globals['_MODELS']._serialized_start=438
-  _globals['_MODELS']._serialized_end=587
+  _globals['_LIMITKIND']._serialized_start=1363
+  _globals['_LIMITKIND']._serialized_end=1468
+  _globals['_MODALITY']._serialized_start=1470
+  _globals['_MODALITY']._serialized_end=1565
+  _globals['_LOADADAPTERREQUEST']._serialized_start=74
+  _globals['_LOADADAPTERREQUEST']._serialized_end=125
+  _globals['_LOADADAPTERRESPONSE']._serialized_start=127
+  _globals['_LOADADAPTERRESPONSE']._serialized_end=187
+  _globals['_UNLOADADAPTERREQUEST']._serialized_start=189
+  _globals['_UNLOADADAPTERREQUEST']._serialized_end=242
+  _globals['_UNLOADADAPTERRESPONSE']._serialized_start=244
+  _globals['_UNLOADADAPTERRESPONSE']._serialized_end=267
+  _globals['_SETALIASREQUEST']._serialized_start=269
+  _globals['_SETALIASREQUEST']._serialized_end=317
+  _globals['_SETALIASRESPONSE']._serialized_start=319
+  _globals['_SETALIASRESPONSE']._serialized_end=362
+  _globals['_ADAPTER']._serialized_start=365
+  _globals['_ADAPTER']._serialized_end=505
+  _globals['_ALIAS']._serialized_start=507
+  _globals['_ALIAS']._serialized_end=544
+  _globals['_LIMIT']._serialized_start=547
+  _globals['_LIMIT']._serialized_end=675
+  _globals['_LISTMODELSREQUEST']._serialized_start=677
+  _globals['_LISTMODELSREQUEST']._serialized_end=696
+  _globals['_LISTMODELSRESPONSE']._serialized_start=698
+  _globals['_LISTMODELSRESPONSE']._serialized_end=754
+  _globals['_GETMODELREQUEST']._serialized_start=756
+  _globals['_GETMODELREQUEST']._serialized_end=787
+  _globals['_MODEL']._serialized_start=790
+  _globals['_MODEL']._serialized_end=1361
+  _globals['_MODELS']._serialized_start=1568
+  _globals['_MODELS']._serialized_end=1960
 # @@protoc_insertion_point(module_scope)

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ModelsStub(object):
-    """Tells which models a server has loaded and what they allow.
+    """Tells which models a server has loaded and what they allow, and changes their adapters while calls run.
     """
 
     def __init__(self, channel):
@@ -45,10 +45,25 @@ class ModelsStub(object):
                 request_serializer=penstock_dot_v1_dot_models__pb2.GetModelRequest.SerializeToString,
                 response_deserializer=penstock_dot_v1_dot_models__pb2.Model.FromString,
                 _registered_method=True)
+        self.LoadAdapter = channel.unary_unary(
+                '/penstock.v1.Models/LoadAdapter',
+                request_serializer=penstock_dot_v1_dot_models__pb2.LoadAdapterRequest.SerializeToString,
+                response_deserializer=penstock_dot_v1_dot_models__pb2.LoadAdapterResponse.FromString,
+                _registered_method=True)
+        self.UnloadAdapter = channel.unary_unary(
+                '/penstock.v1.Models/UnloadAdapter',
+                request_serializer=penstock_dot_v1_dot_models__pb2.UnloadAdapterRequest.SerializeToString,
+                response_deserializer=penstock_dot_v1_dot_models__pb2.UnloadAdapterResponse.FromString,
+                _registered_method=True)
+        self.SetAlias = channel.unary_unary(
+                '/penstock.v1.Models/SetAlias',
+                request_serializer=penstock_dot_v1_dot_models__pb2.SetAliasRequest.SerializeToString,
+                response_deserializer=penstock_dot_v1_dot_models__pb2.SetAliasResponse.FromString,
+                _registered_method=True)
 
 
 class ModelsServicer(object):
-    """Tells which models a server has loaded and what they allow.
+    """Tells which models a server has loaded and what they allow, and changes their adapters while calls run.
     """
 
     def ListModels(self, request, context):
@@ -63,8 +78,42 @@ class ModelsServicer(object):
     def GetModel(self, request, context):
         """Returns one model by its name or alias.
 
-        Errors: those of ListModels; NOT_FOUND, reason MODEL_NOT_FOUND; INVALID_ARGUMENT, reason INVALID_FIELD, for an empty
-        or too long name.
+        Errors: those of ListModels; NOT_FOUND, reason MODEL_NOT_FOUND; INVALID_ARGUMENT, reason INVALID_FIELD, for an
+        empty or too long name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LoadAdapter(self, request, context):
+        """Loads a version of an adapter (LoRA) from the server's own adapter directory. One that is loaded already stays as
+        it is.
+
+        Errors: those of ListModels; INVALID_ARGUMENT, reason INVALID_FIELD; NOT_FOUND, reason ADAPTER_NOT_FOUND: the
+        directory has no such version; FAILED_PRECONDITION, reason FEATURE_OFF: the server has no adapter directory, or the
+        engine no adapters; FAILED_PRECONDITION, reason ADAPTER_REFUSED: the engine does not take it (its rank, its
+        layers), or its files are not what they should be; RESOURCE_EXHAUSTED, reason ADAPTERS_FULL, without RetryInfo:
+        unload another first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnloadAdapter(self, request, context):
+        """Unloads a version of an adapter. New calls do not find it from now on; those that use it run to their end, and this
+        call answers after the last one.
+
+        Errors: those of LoadAdapter; FAILED_PRECONDITION, reason ADAPTER_IN_USE: an alias means it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetAlias(self, request, context):
+        """Makes a name mean a model or a version of an adapter from now on. Calls that run already end with what they began
+        with.
+
+        Errors: those of GetModel for the target; INVALID_ARGUMENT for an alias that is a model's own name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -83,6 +132,21 @@ def add_ModelsServicer_to_server(servicer, server):
                     request_deserializer=penstock_dot_v1_dot_models__pb2.GetModelRequest.FromString,
                     response_serializer=penstock_dot_v1_dot_models__pb2.Model.SerializeToString,
             ),
+            'LoadAdapter': grpc.unary_unary_rpc_method_handler(
+                    servicer.LoadAdapter,
+                    request_deserializer=penstock_dot_v1_dot_models__pb2.LoadAdapterRequest.FromString,
+                    response_serializer=penstock_dot_v1_dot_models__pb2.LoadAdapterResponse.SerializeToString,
+            ),
+            'UnloadAdapter': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnloadAdapter,
+                    request_deserializer=penstock_dot_v1_dot_models__pb2.UnloadAdapterRequest.FromString,
+                    response_serializer=penstock_dot_v1_dot_models__pb2.UnloadAdapterResponse.SerializeToString,
+            ),
+            'SetAlias': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetAlias,
+                    request_deserializer=penstock_dot_v1_dot_models__pb2.SetAliasRequest.FromString,
+                    response_serializer=penstock_dot_v1_dot_models__pb2.SetAliasResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'penstock.v1.Models', rpc_method_handlers)
@@ -92,7 +156,7 @@ def add_ModelsServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Models(object):
-    """Tells which models a server has loaded and what they allow.
+    """Tells which models a server has loaded and what they allow, and changes their adapters while calls run.
     """
 
     @staticmethod
@@ -139,6 +203,87 @@ class Models(object):
             '/penstock.v1.Models/GetModel',
             penstock_dot_v1_dot_models__pb2.GetModelRequest.SerializeToString,
             penstock_dot_v1_dot_models__pb2.Model.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LoadAdapter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.Models/LoadAdapter',
+            penstock_dot_v1_dot_models__pb2.LoadAdapterRequest.SerializeToString,
+            penstock_dot_v1_dot_models__pb2.LoadAdapterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnloadAdapter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.Models/UnloadAdapter',
+            penstock_dot_v1_dot_models__pb2.UnloadAdapterRequest.SerializeToString,
+            penstock_dot_v1_dot_models__pb2.UnloadAdapterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetAlias(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.Models/SetAlias',
+            penstock_dot_v1_dot_models__pb2.SetAliasRequest.SerializeToString,
+            penstock_dot_v1_dot_models__pb2.SetAliasResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ModelsStub:
-    """Tells which models a server has loaded and what they allow."""
+    """Tells which models a server has loaded and what they allow, and changes their adapters while calls run."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -41,13 +41,35 @@ class ModelsStub:
     GetModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.GetModelRequest, _models_pb2.Model]
     """Returns one model by its name or alias.
 
-    Errors: those of ListModels; NOT_FOUND, reason MODEL_NOT_FOUND; INVALID_ARGUMENT, reason INVALID_FIELD, for an empty
-    or too long name.
+    Errors: those of ListModels; NOT_FOUND, reason MODEL_NOT_FOUND; INVALID_ARGUMENT, reason INVALID_FIELD, for an
+    empty or too long name.
+    """
+    LoadAdapter: _grpc.UnaryUnaryMultiCallable[_models_pb2.LoadAdapterRequest, _models_pb2.LoadAdapterResponse]
+    """Loads a version of an adapter (LoRA) from the server's own adapter directory. One that is loaded already stays as
+    it is.
+
+    Errors: those of ListModels; INVALID_ARGUMENT, reason INVALID_FIELD; NOT_FOUND, reason ADAPTER_NOT_FOUND: the
+    directory has no such version; FAILED_PRECONDITION, reason FEATURE_OFF: the server has no adapter directory, or the
+    engine no adapters; FAILED_PRECONDITION, reason ADAPTER_REFUSED: the engine does not take it (its rank, its
+    layers), or its files are not what they should be; RESOURCE_EXHAUSTED, reason ADAPTERS_FULL, without RetryInfo:
+    unload another first.
+    """
+    UnloadAdapter: _grpc.UnaryUnaryMultiCallable[_models_pb2.UnloadAdapterRequest, _models_pb2.UnloadAdapterResponse]
+    """Unloads a version of an adapter. New calls do not find it from now on; those that use it run to their end, and this
+    call answers after the last one.
+
+    Errors: those of LoadAdapter; FAILED_PRECONDITION, reason ADAPTER_IN_USE: an alias means it.
+    """
+    SetAlias: _grpc.UnaryUnaryMultiCallable[_models_pb2.SetAliasRequest, _models_pb2.SetAliasResponse]
+    """Makes a name mean a model or a version of an adapter from now on. Calls that run already end with what they began
+    with.
+
+    Errors: those of GetModel for the target; INVALID_ARGUMENT for an alias that is a model's own name.
     """
 
 @_typing.type_check_only
 class ModelsAsyncStub(ModelsStub):
-    """Tells which models a server has loaded and what they allow."""
+    """Tells which models a server has loaded and what they allow, and changes their adapters while calls run."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListModels: _aio.UnaryUnaryMultiCallable[_models_pb2.ListModelsRequest, _models_pb2.ListModelsResponse]  # type: ignore[assignment]
@@ -58,12 +80,34 @@ class ModelsAsyncStub(ModelsStub):
     GetModel: _aio.UnaryUnaryMultiCallable[_models_pb2.GetModelRequest, _models_pb2.Model]  # type: ignore[assignment]
     """Returns one model by its name or alias.
 
-    Errors: those of ListModels; NOT_FOUND, reason MODEL_NOT_FOUND; INVALID_ARGUMENT, reason INVALID_FIELD, for an empty
-    or too long name.
+    Errors: those of ListModels; NOT_FOUND, reason MODEL_NOT_FOUND; INVALID_ARGUMENT, reason INVALID_FIELD, for an
+    empty or too long name.
+    """
+    LoadAdapter: _aio.UnaryUnaryMultiCallable[_models_pb2.LoadAdapterRequest, _models_pb2.LoadAdapterResponse]  # type: ignore[assignment]
+    """Loads a version of an adapter (LoRA) from the server's own adapter directory. One that is loaded already stays as
+    it is.
+
+    Errors: those of ListModels; INVALID_ARGUMENT, reason INVALID_FIELD; NOT_FOUND, reason ADAPTER_NOT_FOUND: the
+    directory has no such version; FAILED_PRECONDITION, reason FEATURE_OFF: the server has no adapter directory, or the
+    engine no adapters; FAILED_PRECONDITION, reason ADAPTER_REFUSED: the engine does not take it (its rank, its
+    layers), or its files are not what they should be; RESOURCE_EXHAUSTED, reason ADAPTERS_FULL, without RetryInfo:
+    unload another first.
+    """
+    UnloadAdapter: _aio.UnaryUnaryMultiCallable[_models_pb2.UnloadAdapterRequest, _models_pb2.UnloadAdapterResponse]  # type: ignore[assignment]
+    """Unloads a version of an adapter. New calls do not find it from now on; those that use it run to their end, and this
+    call answers after the last one.
+
+    Errors: those of LoadAdapter; FAILED_PRECONDITION, reason ADAPTER_IN_USE: an alias means it.
+    """
+    SetAlias: _aio.UnaryUnaryMultiCallable[_models_pb2.SetAliasRequest, _models_pb2.SetAliasResponse]  # type: ignore[assignment]
+    """Makes a name mean a model or a version of an adapter from now on. Calls that run already end with what they began
+    with.
+
+    Errors: those of GetModel for the target; INVALID_ARGUMENT for an alias that is a model's own name.
     """
 
 class ModelsServicer(metaclass=_abc_1.ABCMeta):
-    """Tells which models a server has loaded and what they allow."""
+    """Tells which models a server has loaded and what they allow, and changes their adapters while calls run."""
 
     @_abc_1.abstractmethod
     def ListModels(
@@ -84,8 +128,48 @@ class ModelsServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_models_pb2.Model, _abc.Awaitable[_models_pb2.Model]]:
         """Returns one model by its name or alias.
 
-        Errors: those of ListModels; NOT_FOUND, reason MODEL_NOT_FOUND; INVALID_ARGUMENT, reason INVALID_FIELD, for an empty
-        or too long name.
+        Errors: those of ListModels; NOT_FOUND, reason MODEL_NOT_FOUND; INVALID_ARGUMENT, reason INVALID_FIELD, for an
+        empty or too long name.
+        """
+
+    @_abc_1.abstractmethod
+    def LoadAdapter(
+        self,
+        request: _models_pb2.LoadAdapterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_models_pb2.LoadAdapterResponse, _abc.Awaitable[_models_pb2.LoadAdapterResponse]]:
+        """Loads a version of an adapter (LoRA) from the server's own adapter directory. One that is loaded already stays as
+        it is.
+
+        Errors: those of ListModels; INVALID_ARGUMENT, reason INVALID_FIELD; NOT_FOUND, reason ADAPTER_NOT_FOUND: the
+        directory has no such version; FAILED_PRECONDITION, reason FEATURE_OFF: the server has no adapter directory, or the
+        engine no adapters; FAILED_PRECONDITION, reason ADAPTER_REFUSED: the engine does not take it (its rank, its
+        layers), or its files are not what they should be; RESOURCE_EXHAUSTED, reason ADAPTERS_FULL, without RetryInfo:
+        unload another first.
+        """
+
+    @_abc_1.abstractmethod
+    def UnloadAdapter(
+        self,
+        request: _models_pb2.UnloadAdapterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_models_pb2.UnloadAdapterResponse, _abc.Awaitable[_models_pb2.UnloadAdapterResponse]]:
+        """Unloads a version of an adapter. New calls do not find it from now on; those that use it run to their end, and this
+        call answers after the last one.
+
+        Errors: those of LoadAdapter; FAILED_PRECONDITION, reason ADAPTER_IN_USE: an alias means it.
+        """
+
+    @_abc_1.abstractmethod
+    def SetAlias(
+        self,
+        request: _models_pb2.SetAliasRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_models_pb2.SetAliasResponse, _abc.Awaitable[_models_pb2.SetAliasResponse]]:
+        """Makes a name mean a model or a version of an adapter from now on. Calls that run already end with what they began
+        with.
+
+        Errors: those of GetModel for the target; INVALID_ARGUMENT for an alias that is a model's own name.
         """
 
 def add_ModelsServicer_to_server(servicer: ModelsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
