@@ -3,7 +3,11 @@
     ServiceError
     ├── InvalidRequest       INVALID_ARGUMENT    the caller mends the request
     ├── ModelNotFound        NOT_FOUND           the caller asks for another model
+    ├── AdapterNotFound      NOT_FOUND           the caller names another version, or the operator adds it
     ├── FeatureOff           FAILED_PRECONDITION the operator would have to serve another model
+    ├── AdapterRefused       FAILED_PRECONDITION the operator mends the adapter's files
+    ├── AdapterInUse         FAILED_PRECONDITION the caller moves an alias first
+    ├── AdaptersFull         RESOURCE_EXHAUSTED  the caller unloads another first
     ├── Overloaded           RESOURCE_EXHAUSTED  another replica, or the same one after the delay
     ├── SlowReader           RESOURCE_EXHAUSTED  the caller reads what it asked for
     ├── Unavailable          UNAVAILABLE         another replica, or the same one later
@@ -97,6 +101,46 @@ class FeatureOff(ServiceError):
 
     code = grpc.StatusCode.FAILED_PRECONDITION
     reason = "FEATURE_OFF"
+
+
+class AdapterNotFound(ServiceError):
+    """There is no such version of an adapter, on disk or loaded, whichever was asked for."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "ADAPTER_NOT_FOUND"
+
+    def __init__(self, adapter: str) -> None:
+        super().__init__(f"there is no adapter {adapter!r} here")
+
+
+class AdapterRefused(ServiceError):
+    """The adapter is there, but its files are wrong or the engine does not take it."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "ADAPTER_REFUSED"
+
+    def __init__(self, adapter: str, why: str) -> None:
+        super().__init__(f"adapter {adapter!r} cannot be loaded: {why}")
+
+
+class AdapterInUse(ServiceError):
+    """An alias means the adapter."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "ADAPTER_IN_USE"
+
+    def __init__(self, adapter: str, alias: str) -> None:
+        super().__init__(f"the alias {alias!r} means adapter {adapter!r}; make it mean something else first")
+
+
+class AdaptersFull(ServiceError):
+    """The engine takes no further adapter. Waiting does not help."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "ADAPTERS_FULL"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"the engine holds {most} adapters at most; unload another first")
 
 
 _UNAVAILABLE_TEXTS: dict[UnavailableReason, str] = {

@@ -6,9 +6,18 @@ from hypothesis import strategies as st
 
 from penstock.v1 import generation_pb2 as pb
 from penstock_service.errors import InvalidRequest
-from penstock_service.limits import SAMPLING_RANGES, ModelLimits, check, check_prompt_length
+from penstock_service.limit_table import limits_of
+from penstock_service.limits import ModelLimits, check, check_prompt_length
 
 LIMITS = ModelLimits(context_length=128, vocabulary_size=1000, max_prompt_bytes=512)
+FRACTIONS = [
+    "temperature",
+    "top_p",
+    "min_p",
+    "frequency_penalty",
+    "presence_penalty",
+    "repetition_penalty",
+]
 
 
 def violations(request: pb.GenerateRequest) -> list[str]:
@@ -19,9 +28,10 @@ def violations(request: pb.GenerateRequest) -> list[str]:
     return []
 
 
-@given(st.sampled_from(sorted(SAMPLING_RANGES)), st.floats())
+@given(st.sampled_from(FRACTIONS), st.floats())
 def test_a_number_is_refused_exactly_when_it_is_outside_its_range(name: str, value: float) -> None:
-    allowed = SAMPLING_RANGES[name]
+    allowed = limits_of(LIMITS)[f"sampling.{name}"].value
+    assert allowed is not None and allowed.low is not None and allowed.high is not None
     inside = allowed.low <= value <= allowed.high and not (allowed.above and value == allowed.low)
 
     found = violations(pb.GenerateRequest(prompt="x", sampling={name: value}))
