@@ -20,6 +20,7 @@ class Call:
     received: float = field(default_factory=time.monotonic)
     request: GenerateRequest | None = None
     session: str = ""  # the id of the session that carries the call, if one does
+    batch: str = ""  # the id of the call whose batch it is one input of
     request_id: str = ""  # the caller's, once it is checked
     model: str = ""  # the served model's name, never the caller's text
     engine: str = ""

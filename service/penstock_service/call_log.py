@@ -40,6 +40,7 @@ def log_call(call: Call, span: Span) -> None:
         "deadline_ms": call.deadline_seconds and round(1000 * call.deadline_seconds),
         "model": call.model,
         "session": call.session,
+        "batch": call.batch,
         "request_id": call.request_id,
         "finish": ",".join(call.finish_reasons),
         "trace_id": _trace_id(span),

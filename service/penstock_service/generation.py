@@ -14,9 +14,11 @@ from penstock.v1.generation_pb2 import (
     ON_DEADLINE_RETURN_PARTIAL,
     Finish,
     GenerateChunk,
+    SequenceDelta,
     Timings,
     Usage,
 )
+from penstock_service.deltas import Deltas
 from penstock_service.engine.base import Ending, Engine, Job
 from penstock_service.errors import Cancelled, DeadlineExceeded, ServiceError, SlowReader, Unavailable
 from penstock_service.transitions import TABLE, Event, State
@@ -53,8 +55,10 @@ class Generation:
 
     __slots__ = (
         "_announced",
+        "_deltas",
         "_engine",
         "_finish",
+        "_first",
         "_most_held_bytes",
         "_preparing",
         "_reader",
@@ -90,6 +94,10 @@ class Generation:
         self._state = State.PREPARING
         self._text = ""
         self._token_ids: list[int] = []
+        # What is more than text and tokens of one sequence.
+        sequences = job.request.num_sequences
+        self._deltas = Deltas(sequences, self._with_token_ids) if sequences > 1 else None
+        self._first: GenerateChunk | None = None
         self.held_bytes = 0
         self._finish: Finish | None = None
         self._announced = False
@@ -137,17 +145,19 @@ class Generation:
         """Move what is held into an empty chunk. Call it only while `readable`."""
         assert not self.drained, "a chunk after the last one"  # noqa: S101
         if self.seq == 0:
-            chunk.id = self.job.id
-            chunk.model = self._engine.model.name
-            chunk.request_id = self.job.request.request_id
+            self._begin(chunk)
         else:
             chunk.seq = self.seq
-        delta = chunk.deltas.add()
-        delta.text = self._text
-        if self._token_ids:
-            delta.token_ids.extend(self._token_ids)
-            self._token_ids = []
-        self._text, self.held_bytes, self._announced = "", 0, False
+        if self._deltas is not None:
+            self._deltas.move(chunk)
+        else:
+            delta = chunk.deltas.add()
+            delta.text = self._text
+            if self._token_ids:
+                delta.token_ids.extend(self._token_ids)
+                self._token_ids = []
+            self._text = ""
+        self.held_bytes, self._announced = 0, False
         self.seq += 1
         if self._state is State.ENDING:
             self._complete(chunk)
@@ -195,7 +205,24 @@ class Generation:
             self._announced = True
             self._reader.news()
 
-    def finished(self, ending: Ending, finish: Finish) -> None:
+    def put_delta(self, delta: SequenceDelta) -> None:
+        """See Receiver."""
+        if self._state is State.ENDING or self._state is State.CLOSED:
+            return
+        self._hold_delta(delta)
+        if self.held_bytes > self._most_held_bytes and self._streamed:
+            self._apply(Event.SLOW_READER)
+        elif self.held_bytes and self._streamed and not self._announced:
+            self._announced = True
+            self._reader.news()
+
+    def begins(self, first: GenerateChunk) -> None:
+        """See Receiver."""
+        if self._first is None:
+            self._first = GenerateChunk()
+        self._first.MergeFrom(first)
+
+    def finished(self, ending: Ending, finish: Finish | None) -> None:
         """See Receiver."""
         self._apply(Event.FINISHED, ending, finish)
 
@@ -238,12 +265,14 @@ class Generation:
     ) -> None:
         if ending is not None:
             self._hold(ending.text, ending.token_ids)
+            for delta in ending.deltas:
+                self._hold_delta(delta)
         if event is Event.DEADLINE and self._wants_partial:
             finish = Finish(reason=FINISH_REASON_DEADLINE)
         elif event in _ERRORS:
             error = _ERRORS[event]()
         self._finish, self.error = finish, error
-        self.finish_reasons = (finish.reason,) if finish else ()
+        self.finish_reasons = self._reasons(finish)
         if event is Event.SLOW_READER:
             self._forget()
         if self.error is not None and self.seq == 0 and not self.held_bytes:
@@ -267,13 +296,35 @@ class Generation:
             self._token_ids.extend(token_ids)
             self.held_bytes += _BYTES_PER_TOKEN_ID * len(token_ids)
 
+    def _hold_delta(self, delta: SequenceDelta) -> None:
+        if self._deltas is None:
+            self._deltas = Deltas(1, self._with_token_ids)
+        self.held_bytes += self._deltas.hold(delta)
+
+    def _reasons(self, finish: Finish | None) -> tuple[int, ...]:
+        if self._deltas is not None:
+            return self._deltas.finish_reasons(finish)
+        return (finish.reason,) if finish else ()
+
+    def _begin(self, chunk: GenerateChunk) -> None:
+        if self._first is not None:
+            chunk.MergeFrom(self._first)
+        chunk.id = self.job.id
+        chunk.model = self._engine.model.name
+        chunk.request_id = self.job.request.request_id
+        if self.job.adapter_version is not None:
+            chunk.adapter.CopyFrom(self.job.adapter_version)
+
     def _forget(self) -> None:
+        self._deltas = None
         self._text, self._token_ids, self.held_bytes = "", [], 0
         self.drained = True
 
     def _complete(self, chunk: GenerateChunk) -> None:
         self.drained = True
-        if self._finish is not None:
+        if self._deltas is not None:
+            self._deltas.finish(chunk, self._finish)
+        elif self._finish is not None:
             chunk.deltas[0].finish.CopyFrom(self._finish)
         if self.error is not None and self.usage is None:
             return  # the engine could not tell

@@ -1,30 +1,40 @@
 """Opens generations: admitted, checked, handed to the engine, and released whatever happens."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from penstock.v1.generation_pb2 import GenerateRequest
-from penstock.v1.models_pb2 import Model
+from penstock_service.adapters import AdapterTable
 from penstock_service.call import Call
 from penstock_service.engine.base import Job
-from penstock_service.errors import FeatureOff
+from penstock_service.errors import InvalidRequest, Violation
+from penstock_service.features import check_features
 from penstock_service.generation import Generation, Reader
 from penstock_service.lifecycle import Lifecycle
 from penstock_service.limits import ModelLimits, check
-from penstock_service.models import find_model
 from penstock_service.stalls import StallWatch
 from penstock_service.telemetry import Telemetry
+from penstock_service.waiting import WaitEstimator
 
 
 class Generations:
     """The door to the engine, the same for every RPC."""
 
-    def __init__(self, lifecycle: Lifecycle, telemetry: Telemetry, stalls: StallWatch, most_held_bytes: int) -> None:
+    def __init__(
+        self,
+        lifecycle: Lifecycle,
+        telemetry: Telemetry,
+        stalls: StallWatch,
+        most_held_bytes: int,
+        adapters: AdapterTable,
+    ) -> None:
         self._lifecycle = lifecycle
         self._telemetry = telemetry
         self._stalls = stalls
         self._most_held_bytes = most_held_bytes
+        self._adapters = adapters
+        self.waiting = WaitEstimator()
 
     @asynccontextmanager
     async def open(
@@ -32,18 +42,34 @@ class Generations:
     ) -> AsyncIterator[Generation]:
         """A generation in the engine. The block reads it to its end; what it failed with is raised after that."""
         call.request = request
-        with self._lifecycle.call() as engine:
-            model = find_model(request.model, [engine.model])
+        with self._lifecycle.call() as engine, self._adapters.using(request.model, engine.model) as adapter:
+            if request.WhichOneof("input") == "batch":
+                raise InvalidRequest(
+                    [Violation("batch", "is for Generate; streams and sessions take one input a call")]
+                )
+            model = engine.model
             check(request, ModelLimits.of(model))
-            _check_features(request, model)
-            call.model, call.engine, call.request_id = model.name, model.engine, request.request_id
+            check_features(request, model)
+            key, version = (adapter.key, adapter.version) if adapter is not None else (None, None)
+            call.model, call.engine, call.request_id = key or model.name, model.engine, request.request_id
             with self._telemetry.generation(call) as trace_headers:
-                job = Job(call.id, request, call.received, streamed, trace_headers)
+                job = Job(call.id, request, call.received, streamed, trace_headers, key, version)
                 generation = Generation(job, engine, reader, self._most_held_bytes)
                 async with self._running(generation, call, reader):
                     yield generation
                 if generation.error is not None:
                     raise generation.error
+
+    @contextmanager
+    def batch(self, request: GenerateRequest) -> Iterator[str]:
+        """The name of what answers every input of a batch, kept as it is meanwhile.
+
+        Raises what concerns all of them, and Unavailable.
+        """
+        with self._lifecycle.call() as engine, self._adapters.using(request.model, engine.model) as adapter:
+            check(request, ModelLimits.of(engine.model))
+            check_features(request, engine.model)
+            yield adapter.key if adapter is not None else engine.model.name
 
     @asynccontextmanager
     async def _running(self, generation: Generation, call: Call, reader: Reader) -> AsyncIterator[None]:
@@ -58,14 +84,10 @@ class Generations:
             finally:
                 generation.close()
                 call.ended(generation)
+                self.waiting.ended(generation.timings)
 
 
 def _take_back_cancellation() -> None:
     task = asyncio.current_task()
     if task is not None:
         task.uncancel()
-
-
-def _check_features(request: GenerateRequest, model: Model) -> None:
-    if request.WhichOneof("input") == "conversation" and not model.chat:
-        raise FeatureOff(f"conversation: model {model.name!r} has no chat template; send a prompt instead")

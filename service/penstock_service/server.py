@@ -7,6 +7,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from penstock.v1 import generation_pb2, models_pb2
 from penstock_service import reflection
+from penstock_service.adapter_loader import AdapterLoader
+from penstock_service.adapters import AdapterTable
 from penstock_service.configuration import PortTaken
 from penstock_service.generations import Generations
 from penstock_service.health import Health
@@ -52,7 +54,8 @@ def service_server(
 ) -> tuple[grpc.aio.Server, int]:
     """The server with the whole contract, its port opened but not started; and that port. Raises PortTaken."""
     server = grpc.aio.server(options=channel_options(settings))
-    generations = Generations(lifecycle, telemetry, stalls, settings.max_held_bytes)
+    adapters = AdapterTable()
+    generations = Generations(lifecycle, telemetry, stalls, settings.max_held_bytes, adapters)
     terms = SessionTerms(
         server_id=uuid.uuid4().hex,
         most_calls=settings.max_concurrent_streams,
@@ -60,10 +63,9 @@ def service_server(
         drain_begun=lifecycle.drain_begun,
         stalls=stalls,
     )
-    add_service(
-        server, _GENERATION, GenerationServicer(generations, telemetry, Pace(load, settings.max_delay_ms), terms)
-    )
-    add_service(server, _MODELS, ModelsServicer(lifecycle, telemetry))
+    pace = Pace(load, settings.max_delay_ms)
+    add_service(server, _GENERATION, GenerationServicer(generations, telemetry, pace, terms, lifecycle, adapters))
+    add_service(server, _MODELS, ModelsServicer(lifecycle, telemetry, adapters, AdapterLoader.of(settings, adapters)))
     health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
     if settings.reflection:
         reflection.enable(server, *(service.full_name for service in (_GENERATION, _MODELS, _HEALTH)))

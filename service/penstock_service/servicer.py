@@ -1,32 +1,59 @@
 """The Generation service: each RPC reads a generation in its own way."""
 
-from penstock.v1.generation_pb2 import GenerateChunk, GenerateRequest, GenerateResponse, Sequence
+from penstock.v1.generation_pb2 import (
+    DetokenizeRequest,
+    DetokenizeResponse,
+    EmbedRequest,
+    EmbedResponse,
+    EstimateRequest,
+    EstimateResponse,
+    GenerateRequest,
+    GenerateResponse,
+    TokenizeRequest,
+    TokenizeResponse,
+)
 from penstock.v1.generation_pb2_grpc import GenerationServicer as Servicer
+from penstock_service.adapters import AdapterTable
 from penstock_service.answer import Context, answers
+from penstock_service.batches import answer_batch, answer_whole
 from penstock_service.call import Call
+from penstock_service.embedding import Embedding
+from penstock_service.estimates import Estimates
 from penstock_service.generations import Generations
+from penstock_service.lifecycle import Lifecycle
 from penstock_service.pacing import Pace
 from penstock_service.session import Session, SessionTerms
 from penstock_service.stream_reader import StreamReader
 from penstock_service.telemetry import Telemetry
+from penstock_service.tokenization import Tokenization
 
 
 class GenerationServicer(Servicer):
-    """Answers Generate, StreamGenerate and Session."""
+    """Answers every RPC of Generation."""
 
-    def __init__(self, generations: Generations, telemetry: Telemetry, pace: Pace, terms: SessionTerms) -> None:
+    def __init__(
+        self,
+        generations: Generations,
+        telemetry: Telemetry,
+        pace: Pace,
+        terms: SessionTerms,
+        lifecycle: Lifecycle,
+        adapters: AdapterTable,
+    ) -> None:
         self._generations = generations
         self.telemetry = telemetry
         self._pace = pace
         self._terms = terms
+        self._embedding = Embedding(lifecycle, adapters)
+        self._tokenization = Tokenization(lifecycle, adapters)
+        self._estimates = Estimates(lifecycle, adapters, generations.waiting)
 
     @answers("penstock.v1.Generation/Generate")
     async def Generate(self, request: GenerateRequest, context: Context, call: Call) -> GenerateResponse:
         """See the contract."""
-        reader = StreamReader()
-        async with self._generations.open(request, call, reader, streamed=False):
-            chunk = await reader.whole()
-        return _whole(chunk or GenerateChunk())
+        if request.WhichOneof("input") == "batch":
+            return await answer_batch(request, call, self._generations, self.telemetry)
+        return await answer_whole(request, call, self._generations)
 
     # A coroutine that writes, not a generator that yields: grpc.aio does not close a generator whose call ends midway,
     # and the engine would go on generating for nobody.
@@ -45,16 +72,22 @@ class GenerationServicer(Servicer):
         """See the contract."""
         await Session(self._generations, self.telemetry, context, call.id, self._terms).run()
 
+    @answers("penstock.v1.Generation/Embed")
+    async def Embed(self, request: EmbedRequest, context: Context, call: Call) -> EmbedResponse:
+        """See the contract."""
+        return await self._embedding.embed(request, call)
 
-def _whole(chunk: GenerateChunk) -> GenerateResponse:
-    return GenerateResponse(
-        id=chunk.id,
-        model=chunk.model,
-        sequences=[
-            Sequence(index=delta.index, text=delta.text, token_ids=delta.token_ids, finish=delta.finish)
-            for delta in chunk.deltas
-        ],
-        usage=chunk.usage,
-        timings=chunk.timings,
-        request_id=chunk.request_id,
-    )
+    @answers("penstock.v1.Generation/Tokenize")
+    async def Tokenize(self, request: TokenizeRequest, context: Context, call: Call) -> TokenizeResponse:
+        """See the contract."""
+        return await self._tokenization.tokenize(request, call)
+
+    @answers("penstock.v1.Generation/Detokenize")
+    async def Detokenize(self, request: DetokenizeRequest, context: Context, call: Call) -> DetokenizeResponse:
+        """See the contract."""
+        return await self._tokenization.detokenize(request, call)
+
+    @answers("penstock.v1.Generation/Estimate")
+    async def Estimate(self, request: EstimateRequest, context: Context, call: Call) -> EstimateResponse:
+        """See the contract."""
+        return await self._estimates.estimate(request, call)

@@ -12,11 +12,11 @@ from typing import NamedTuple
 import grpc
 
 from penstock.v1.generation_pb2 import CallEnd, SessionRequest, SessionResponse, StartCall
-from penstock.v1.mirrors_pb2 import RpcStatus
 from penstock_service.answer import Context, settled
 from penstock_service.call import Call
 from penstock_service.errors import InvalidRequest, Overloaded, ServiceError, SlowReader, Unavailable, Violation
 from penstock_service.generations import Generations
+from penstock_service.rpc_status import rpc_status
 from penstock_service.session_call import SessionCall
 from penstock_service.stalls import StallWatch
 from penstock_service.telemetry import Telemetry
@@ -222,5 +222,4 @@ class Session:
 def _end(number: int, outcome: object) -> CallEnd:
     if not isinstance(outcome, ServiceError):
         return CallEnd(call=number)
-    # The same message by another name (mirrors.proto), so that the thin client needs no other package to read it.
-    return CallEnd(call=number, status=RpcStatus.FromString(outcome.status().SerializeToString()))
+    return CallEnd(call=number, status=rpc_status(outcome))

@@ -9,15 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, DirectoryPath, Field, model_validator
 from pydantic_settings import CliImplicitFlag, CliSuppress, NoDecode, SettingsConfigDict
 
 from penstock_service.configuration import Configuration, load
-from penstock_service.limits import MOST_DELAY_MS
+from penstock_service.limit_table import MOST_DELAY_MS
 
 BUILTIN = "builtin"
 
 Port = Annotated[int, Field(ge=0, le=65535)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(lambda given: _names(given))]
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 
 
@@ -55,6 +56,8 @@ class Settings(Configuration):
     "`builtin` (a small model that comes along), a directory, or a name that vLLM resolves."
     served_model_name: str | None = Field(None, min_length=1, max_length=512)
     "The model's name in requests and replies. Default: --model, of a directory the last part."
+    adapter_directory: DirectoryPath | None = None
+    "Where LoRA adapters lie, as NAME/VERSION/adapter_model.safetensors with its adapter_config.json. Default: none."
     frontends: int = Field(1, ge=1, le=64)
     "Processes that serve calls from the one engine; more than one when a single one cannot keep up with it."
     host: str = Field("127.0.0.1", min_length=1)
@@ -75,6 +78,10 @@ class Settings(Configuration):
     "Past this age (with 10 % jitter) a connection takes no new calls, so that clients come to see new replicas."
     max_connection_age_grace_seconds: Seconds = Field(3600, gt=0)
     "How long the calls of a connection past its age may go on; longer than the longest generation."
+    tool_parser: str | None = Field(None, max_length=64)
+    "vLLM's parser that finds calls of tools in the model's text, by its name. Default: the built-in model's, or none."
+    template_arguments: Names = ()
+    "Variables of the chat template that callers may set, by name, separated by commas."
     max_delay_ms: int = Field(10, ge=0, le=MOST_DELAY_MS)
     "How long a busy server may hold back a stream's new output to send it with what follows, unless its caller says."
     max_held_bytes: int = Field(128 << 10, ge=1024, le=1 << 30)
@@ -106,6 +113,11 @@ class Settings(Configuration):
         return self
 
     @property
+    def tool_parser_name(self) -> str:
+        """The parser for calls of tools, empty for none."""
+        return self.tool_parser if self.tool_parser is not None else "hermes" if self.model == BUILTIN else ""
+
+    @property
     def model_name(self) -> str:
         """The name under which the model is served."""
         return self.served_model_name or (Path(self.model).resolve().name if Path(self.model).is_dir() else self.model)
@@ -117,6 +129,10 @@ def settings_from(argv: Sequence[str]) -> Settings:
         return load(Settings, argv)
     split = list(argv).index("--")
     return load(Settings, argv[:split], engine_args=tuple(argv[split + 1 :]))
+
+
+def _names(given: Any) -> Any:
+    return tuple(filter(None, (name.strip() for name in given.split(",")))) if isinstance(given, str) else given
 
 
 def _words(given: Any) -> Any:

@@ -27,7 +27,7 @@ async def real_by_public_way(real: Running) -> AsyncIterator[Running]:
 
     async def load(settings: Settings) -> VllmEngine:
         llm = real.engine._llm
-        return Borrowing(llm, settings.model_name, PublicRequests(llm))
+        return Borrowing(llm, settings, PublicRequests(llm))
 
     ports = {"grpc_port": 0, "health_port": 0, "metrics_port": 0}
     async with opened(Settings(**ports, drain_seconds=0), load) as running:

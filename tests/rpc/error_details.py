@@ -4,8 +4,12 @@ import contextlib
 from dataclasses import dataclass, field
 
 import grpc
-from google.rpc import error_details_pb2
+from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
+
+from penstock.v1.mirrors_pb2 import RpcStatus
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 @dataclass
@@ -30,6 +34,16 @@ async def failure_of(call: grpc.aio.Call) -> Failure:
     assert failure.code is not grpc.StatusCode.OK
     status = rpc_status.from_call(_Ended(failure, await call.trailing_metadata()))
     for detail in status.details if status else ():
+        _read(detail, failure)
+    return failure
+
+
+def failure_in(given: RpcStatus) -> Failure:
+    """What the status of a part of a call says, such as that of one input."""
+    assert given.code
+    status = status_pb2.Status.FromString(given.SerializeToString())
+    failure = Failure(_CODES[status.code], status.message)
+    for detail in status.details:
         _read(detail, failure)
     return failure
 

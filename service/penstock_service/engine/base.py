@@ -6,9 +6,20 @@ wakes for one, and what a step brings to all jobs is there before any reader run
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from penstock.v1.generation_pb2 import Finish, GenerateRequest, Timings, Usage
+from penstock.v1.generation_pb2 import (
+    AdapterVersion,
+    EmbedInput,
+    EmbedRequest,
+    Finish,
+    GenerateChunk,
+    GenerateRequest,
+    SequenceDelta,
+    Timings,
+    Usage,
+)
 from penstock.v1.models_pb2 import Model
 from penstock_service.errors import ServiceError
 
@@ -22,6 +33,8 @@ class Job:
     received: float  # time.monotonic() when the call reached its handler
     streamed: bool  # output as it comes, or all of it at the end
     trace_headers: Mapping[str, str] = field(default_factory=dict)
+    adapter: str | None = None  # NAME@VERSION of a loaded one
+    adapter_version: AdapterVersion | None = None  # the same, as replies tell it
 
 
 class Ending(NamedTuple):
@@ -31,6 +44,7 @@ class Ending(NamedTuple):
     token_ids: Sequence[int]  # not delivered yet
     usage: Usage
     timings: Timings
+    deltas: Sequence[SequenceDelta] = ()  # not delivered yet, of a job that puts deltas
 
 
 class Receiver(Protocol):
@@ -39,11 +53,52 @@ class Receiver(Protocol):
     def put(self, text: str, token_ids: Sequence[int]) -> None:
         """Take new output. Of a job that is not streamed it may all come with the end instead."""
 
-    def finished(self, ending: Ending, finish: Finish) -> None:
-        """The job is complete."""
+    def put_delta(self, delta: SequenceDelta) -> None:
+        """Take new output that is more than text and tokens of one sequence; the delta is the receiver's from now on.
+
+        A delta may finish its sequence. A job that puts deltas puts nothing else.
+        """
+
+    def begins(self, first: GenerateChunk) -> None:
+        """Take what belongs into the first chunk beside output: settings, and the prompt's tokens."""
+
+    def finished(self, ending: Ending, finish: Finish | None) -> None:
+        """The job is complete. `finish` is why its one sequence ended; None if deltas have said so."""
 
     def failed(self, error: ServiceError | Exception, ending: Ending | None) -> None:
         """The engine gave the job up; Unavailable when it is dead. `ending` is what there is, if that is known."""
+
+
+class Demand(NamedTuple):
+    """What one request would take of the context."""
+
+    prompt_tokens: int
+    most_completion_tokens: int  # of each of its sequences
+
+
+class Tokenized(NamedTuple):
+    """The tokens of a text."""
+
+    token_ids: Sequence[int]
+    spans: Sequence[tuple[int, int]]  # characters of `text` from and to, one for each token; empty if not known
+    text: str
+
+
+class Embedded(NamedTuple):
+    """The vector of a text."""
+
+    values: Sequence[float]
+    prompt_tokens: int
+
+
+class Embedder(Protocol):
+    """Embeds the inputs of one request."""
+
+    async def embed(self, given: EmbedInput, request_id: str) -> Embedded:
+        """Embed one of them; `request_id` is unique in the engine. Cancelled, it leaves nothing behind.
+
+        Raises InvalidRequest for what only the tokens can tell, Overloaded, and Unavailable when the engine is dead.
+        """
 
 
 class Engine(Protocol):
@@ -69,6 +124,40 @@ class Engine(Protocol):
 
         None for a job that is not here: never submitted, finished, failed or aborted.
         """
+
+    def refusal(self, sequences: int) -> ServiceError | None:
+        """Why the engine would not take a request for so many sequences now; None if it would."""
+
+    async def demand(self, request: GenerateRequest) -> Demand:
+        """What a checked request with one input would take. Raises InvalidRequest for a prompt that does not fit."""
+
+    async def tokenize(self, request: GenerateRequest) -> Tokenized:
+        """The tokens of the request's text or conversation, which may be longer than the context.
+
+        Raises InvalidRequest for what only the chat template can tell.
+        """
+
+    async def detokenize(self, token_ids: Sequence[int], skip_special_tokens: bool) -> str:
+        """The text of tokens of the vocabulary."""
+
+    def embedder(self, request: EmbedRequest, adapter: str | None) -> Embedder:
+        """What embeds the inputs of `request`, with the adapter NAME@VERSION if one is named.
+
+        Raises FeatureOff when the model makes no vectors or none of the dimensions, InvalidRequest for the dimensions.
+        """
+
+    @property
+    def max_adapters(self) -> int:
+        """The most adapters that can be loaded at once; 0 if the engine runs without."""
+
+    async def load_adapter(self, key: str, directory: Path) -> None:
+        """Load an adapter for jobs that name it by `key`, which no loaded one has.
+
+        Raises AdapterRefused, after which nothing of it is left, and Unavailable when the engine is dead.
+        """
+
+    async def unload_adapter(self, key: str) -> None:
+        """Free an adapter that no job uses any more. Raises Unavailable when the engine is dead."""
 
     async def died(self) -> None:
         """Return when the engine can never generate again; an engine that is well never returns."""

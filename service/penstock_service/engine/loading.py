@@ -27,7 +27,7 @@ async def load_engine(settings: Settings) -> Engine:
         return await SimulatedEngine.load(settings)
     module, arguments = await _imported("engine", settings)
     report("starting the engine and loading the weights")
-    engine: Engine = await module.VllmEngine.start(arguments, settings.model_name)
+    engine: Engine = await module.VllmEngine.start(arguments, settings)
     return engine
 
 
@@ -44,7 +44,7 @@ async def connect_engine(settings: Settings, link: Awaitable[Link]) -> "Connecte
     report("waiting for the engine")
     place = await link
     report("connecting to the engine")
-    engine: ConnectedEngine = await module.ConnectedEngine.connect(arguments, settings.model_name, place)
+    engine: ConnectedEngine = await module.ConnectedEngine.connect(arguments, settings, place)
     return engine
 
 

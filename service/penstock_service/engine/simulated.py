@@ -7,17 +7,22 @@ as a place and their share of the cache are free, and reading a prompt lengthens
 import asyncio
 import time
 from bisect import insort
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Self
 
-from penstock.v1.generation_pb2 import Usage
+from penstock.v1.generation_pb2 import EmbedRequest, GenerateRequest, Usage
 from penstock.v1.models_pb2 import Model
 from penstock_service import __version__
-from penstock_service.engine.base import Ending, Job, Receiver
+from penstock_service.engine.base import Demand, Embedder, Ending, Job, Receiver, Tokenized
 from penstock_service.engine.simulated_text import BYTES_PER_TOKEN, VOCABULARY_SIZE, SimulatedSequence
+from penstock_service.engine.simulated_tokenization import detokenized, tokenized
 from penstock_service.engine.timings import measured
-from penstock_service.errors import Unavailable
+from penstock_service.errors import FeatureOff, ServiceError, Unavailable
 from penstock_service.limits import ModelLimits, check_prompt_length
 from penstock_service.settings import Settings, SimulatedSettings
+
+_MOST_ADAPTERS = 8
 
 
 class SimulatedEngine:
@@ -25,6 +30,8 @@ class SimulatedEngine:
 
     def __init__(self, model: Model, timing: SimulatedSettings) -> None:
         self.model = model
+        self.max_adapters = _MOST_ADAPTERS
+        self._adapters: set[str] = set()
         self._limits = ModelLimits.of(model)
         self._timing = timing
         self._runs: dict[str, _Run] = {}
@@ -59,7 +66,7 @@ class SimulatedEngine:
 
     async def submit(self, job: Job, receiver: Receiver) -> None:
         """See Engine.submit."""
-        sequence = SimulatedSequence(job.request, self._timing.context_length)
+        sequence = SimulatedSequence(job.request, self._timing.context_length, self._known(job.adapter))
         field = job.request.WhichOneof("input") or "input"
         check_prompt_length(sequence.prompt_tokens, field, self._limits)
         if self._dead.is_set():
@@ -75,6 +82,43 @@ class SimulatedEngine:
             return None
         (self._batch if run in self._batch else self._waiting).remove(run)
         return run.ending()
+
+    def refusal(self, sequences: int) -> ServiceError | None:
+        """See Engine.refusal. Its queue is as long as it need be."""
+        return Unavailable("ENGINE_DEAD") if self._dead.is_set() else None
+
+    async def demand(self, request: GenerateRequest) -> Demand:
+        """See Engine.demand."""
+        sequence = SimulatedSequence(request, self._timing.context_length)
+        check_prompt_length(sequence.prompt_tokens, request.WhichOneof("input") or "input", self._limits)
+        return Demand(sequence.prompt_tokens, sequence.max_tokens)
+
+    async def tokenize(self, request: GenerateRequest) -> Tokenized:
+        """See Engine.tokenize."""
+        return tokenized(request)
+
+    async def detokenize(self, token_ids: Sequence[int], skip_special_tokens: bool) -> str:
+        """See Engine.detokenize."""
+        return detokenized(token_ids, skip_special_tokens)
+
+    def embedder(self, request: EmbedRequest, adapter: str | None) -> Embedder:
+        """See Engine.embedder."""
+        raise FeatureOff("the simulated engine embeds nothing")
+
+    async def load_adapter(self, key: str, directory: Path) -> None:
+        """See Engine.load_adapter."""
+        self._adapters.add(key)
+
+    async def unload_adapter(self, key: str) -> None:
+        """See Engine.unload_adapter."""
+        if any(run.job.adapter == key for run in self._runs.values()):
+            raise RuntimeError("an adapter was unloaded that jobs use")
+        self._adapters.remove(key)
+
+    def _known(self, adapter: str | None) -> str | None:
+        if adapter is not None and adapter not in self._adapters:
+            raise RuntimeError("a job names an adapter that is not loaded")
+        return adapter
 
     async def died(self) -> None:
         """Return when the engine was killed."""

@@ -34,11 +34,11 @@ def prompt_tokens(request: GenerateRequest) -> int:
 class SimulatedSequence:
     """One sequence that grows by a token at each `advance`.
 
-    Token i is a function of the input, the seed and i alone, so that any stream can be checked without an engine.
-    Sampling options other than the seed have no effect.
+    Token i is a function of the input, the adapter, the seed and i alone, so that any stream can be checked without an
+    engine. Sampling options other than the seed have no effect.
     """
 
-    def __init__(self, request: GenerateRequest, context_length: int) -> None:
+    def __init__(self, request: GenerateRequest, context_length: int, adapter: str | None = None) -> None:
         self.prompt_tokens = prompt_tokens(request)
         room = context_length - self.prompt_tokens
         stopping = request.stopping
@@ -49,7 +49,7 @@ class SimulatedSequence:
         self._at_end = FINISH_REASON_LENGTH if asked <= room else FINISH_REASON_CONTEXT_LENGTH
         self._stopping = stopping
         self._held_back = max((len(text) for text in stopping.stop), default=1) - 1
-        self._key = hashlib.sha256(_identity(request)).digest()
+        self._key = hashlib.sha256(_identity(request, adapter or "")).digest()
         self._searched = 0  # up to here no stop text counts
         self._new_tokens: list[int] = []
         self._text = ""
@@ -104,11 +104,12 @@ class SimulatedSequence:
         return stop
 
 
-def _identity(request: GenerateRequest) -> bytes:
+def _identity(request: GenerateRequest, adapter: str) -> bytes:
     identity = GenerateRequest()
     identity.CopyFrom(request)
-    for field in ("sampling", "stopping", "response", "request_id", "model"):
+    for field in ("sampling", "stopping", "response", "request_id"):
         identity.ClearField(field)
+    identity.model = adapter
     if request.sampling.HasField("seed"):
         identity.sampling.seed = request.sampling.seed
     return identity.SerializeToString(deterministic=True)

@@ -1,50 +1,70 @@
 """vLLM behind the Engine protocol: AsyncLLM, whose engine core runs in a process of its own."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Self
 
-import vllm
 import vllm.envs
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.v1.engine.async_llm import AsyncLLM
 
-from penstock.v1.models_pb2 import Model
+from penstock.v1.generation_pb2 import EmbedRequest, GenerateChunk, GenerateRequest
 from penstock_service.configuration import ConfigurationError
 from penstock_service.daemon_thread import in_daemon_thread
-from penstock_service.engine.base import Ending, Job, Receiver
-from penstock_service.engine.vllm import lean_requests, sampled_stats, translation
+from penstock_service.engine.base import Demand, Embedder, Ending, Job, Receiver, Tokenized
+from penstock_service.engine.vllm import admission, lean_requests, sampled_stats, translation
+from penstock_service.engine.vllm.adapters import Adapters
+from penstock_service.engine.vllm.answer_parsers import AnswerParsers, ParsedRequest
+from penstock_service.engine.vllm.constraints import Constraints
+from penstock_service.engine.vllm.description import described
+from penstock_service.engine.vllm.embeddings import VllmEmbedder, check_served
 from penstock_service.engine.vllm.interrupts import children_ignore_interrupts
 from penstock_service.engine.vllm.lean_requests import LeanRequests
+from penstock_service.engine.vllm.logprobs import LogprobRecords
 from penstock_service.engine.vllm.prompts import Prompts
 from penstock_service.engine.vllm.public_requests import PublicRequests
-from penstock_service.engine.vllm.refusals import as_service_error
-from penstock_service.engine.vllm.requests import Prepared, Requests
-from penstock_service.errors import FeatureOff
+from penstock_service.engine.vllm.refusals import as_service_error, translated
+from penstock_service.engine.vllm.requests import Prepared, Requests, wants_logprobs
+from penstock_service.engine.vllm.sequences import Sequences
+from penstock_service.engine.vllm.structured_outputs import constraint_of
+from penstock_service.engine.vllm.tokenization import Tokenization
+from penstock_service.errors import FeatureOff, InvalidRequest, ServiceError, Violation
 from penstock_service.limits import ModelLimits, check_prompt_length
+from penstock_service.settings import Settings
 
 # How often vLLM is asked whether its engine process is still there; it learns that from the process's sentinel.
 _DEATH_POLL_SECONDS = 1.0
 # The engine process ends its worker first; on a loaded machine that takes seconds. Then it is killed.
 SHUTDOWN_SECONDS = 15.0
-# A character of a tokenizer's vocabulary stands for at most this many bytes of UTF-8.
-_MOST_BYTES_PER_CHARACTER = 4
 
 
 class VllmEngine:
     """An Engine over one AsyncLLM. `start` makes one."""
 
-    def __init__(self, llm: AsyncLLM, name: str, requests: Requests | None = None) -> None:
+    def __init__(self, llm: AsyncLLM, settings: Settings, requests: Requests | None = None) -> None:
         self._llm = llm
-        self.model = _described(llm, name)
+        reasoning_parser = llm.vllm_config.structured_outputs_config.reasoning_parser
+        self._parsers = AnswerParsers(llm, settings.tool_parser_name, reasoning_parser)
+        self.model = described(llm, settings, reasoning_parser)
         self._limits = ModelLimits.of(self.model)
         self._defaults = llm.model_config.get_diff_sampling_param()
         self._prompts = Prompts(llm)
+        self._adapters = Adapters(llm)
+        self.max_adapters = self._adapters.most
+        self.load_adapter, self.unload_adapter = self._adapters.load, self._adapters.unload
+        self._tokenization = Tokenization(llm, self._prompts)
+        self._records = LogprobRecords(llm.renderer.get_tokenizer())
+        self._template_arguments = frozenset(settings.template_arguments)
         self._requests = requests or (LeanRequests(llm) if lean_requests.fits() else PublicRequests(llm))
+        self._several: dict[str, Sequences] = {}
+        # Without, what compiles constraints is not xgrammar, and nothing bounds it.
+        fits = Constraints.fits(llm.vllm_config)
+        self._constraints = Constraints(llm.vllm_config, llm.renderer.get_tokenizer()) if fits else None
 
     @classmethod
     async def start(
-        cls, arguments: AsyncEngineArgs, name: str, create: Callable[[AsyncEngineArgs], AsyncLLM] | None = None
+        cls, arguments: AsyncEngineArgs, settings: Settings, create: Callable[[AsyncEngineArgs], AsyncLLM] | None = None
     ) -> Self:
         """Start the engine process and load the model. Raises ConfigurationError for what vLLM refuses."""
         try:
@@ -56,7 +76,11 @@ class VllmEngine:
             vllm.envs.enable_envs_cache()
             if sampled_stats.fits():
                 sampled_stats.sample(llm.output_processor)
-            return cls(llm, name)
+            await check_served(llm)
+            engine = cls(llm, settings)
+            if engine._constraints is not None:
+                engine._constraints.warm()
+            return engine
         except BaseException:
             llm.shutdown(SHUTDOWN_SECONDS)
             raise
@@ -70,10 +94,10 @@ class VllmEngine:
         """See Engine.submit."""
         field = job.request.WhichOneof("input") or "input"
         try:
-            prompt = await self._prompts.render(job.request)
-            check_prompt_length(len(prompt["prompt_token_ids"]), field, self._limits)
+            parsed = self._parsers.of(job.request)
+            prompt = await self._rendered(job.request, field)
             field = "sampling"  # what vLLM can still refuse
-            await self._requests.add(job, self._prepared(job, prompt), receiver)
+            await self._hand_over(job, self._prepared(job, prompt), parsed, receiver)
         except Exception as error:
             if (known := as_service_error(error, field)) is None or known is error:
                 raise
@@ -81,7 +105,46 @@ class VllmEngine:
 
     def abort(self, job_id: str) -> Ending | None:
         """See Engine.abort."""
-        return self._requests.abort(job_id)
+        several = self._several.get(job_id)
+        return self._requests.abort(job_id) if several is None else several.abort()
+
+    async def _hand_over(self, job: Job, prepared: Prepared, parsed: ParsedRequest | None, receiver: Receiver) -> None:
+        token_ids = prepared.prompt["prompt_token_ids"]
+        if parsed is not None and not parsed.needed(token_ids):
+            parsed = None
+        if parsed is not None:
+            prepared = parsed.adjust(prepared)
+            made = constraint_of(prepared.params.structured_outputs)
+            if self._constraints is not None and made is not None:
+                await self._constraints.check_made(made, "tools")
+        if job.request.response.settings:
+            receiver.begins(GenerateChunk(settings=translation.settings(job.request, prepared.params)))
+        if parsed is None and job.request.num_sequences <= 1 and not wants_logprobs(prepared.params):
+            await self._requests.add(job, prepared, receiver)
+            return
+        several = self._several[job.id] = Sequences(job, receiver, self._requests, self._forget)
+        await several.start(prepared, partial(parsed.parser, token_ids) if parsed else None, self._records)
+
+    async def _rendered(self, request: GenerateRequest, field: str) -> Any:
+        """The prompt of a request that is as this server takes it; `field` is its input."""
+        self._check_template_arguments(request)
+        if self._constraints is not None and request.HasField("structured_output"):
+            await self._constraints.check(request.structured_output, "structured_output")
+        prompt = await self._prompts.render(request)
+        check_prompt_length(len(prompt["prompt_token_ids"]), field, self._limits)
+        return prompt
+
+    def _forget(self, job_id: str) -> None:
+        self._several.pop(job_id, None)
+
+    def _check_template_arguments(self, request: GenerateRequest) -> None:
+        for name in request.conversation.template_arguments:
+            if name not in self._template_arguments:
+                allowed = ", ".join(sorted(self._template_arguments)) or "none"
+                field = f"conversation.template_arguments[{name}]"
+                raise InvalidRequest(
+                    [Violation(field, f"is not permitted by the server's operator; permitted: {allowed}")]
+                )
 
     def _prepared(self, job: Job, prompt: Any) -> Prepared:
         if job.request.priority and self._llm.scheduler_config.policy != "priority":
@@ -90,7 +153,37 @@ class VllmEngine:
         params = translation.sampling_params(job.request, self._defaults, job.streamed, room)
         traced = self._llm.observability_config.otlp_traces_endpoint is not None
         headers = job.trace_headers if traced else None
-        return Prepared(prompt, params, headers, translation.asked_tokens(job.request, self._defaults))
+        adapter = {"lora_request": self._adapters.request(job.adapter)}
+        return Prepared(prompt, params, headers, translation.asked_tokens(job.request, self._defaults), adapter)
+
+    def refusal(self, sequences: int) -> ServiceError | None:
+        """See Engine.refusal."""
+        return admission.refusal(self._llm, sequences)
+
+    async def demand(self, request: GenerateRequest) -> Demand:
+        """See Engine.demand."""
+        field = request.WhichOneof("input") or "input"
+        with translated(field):
+            prompt = await self._rendered(request, field)
+        with translated("sampling"):
+            asked = self._prepared(Job("", request, 0.0, streamed=False), prompt).asked_tokens
+        tokens = len(prompt["prompt_token_ids"])
+        room = self._limits.context_length - tokens
+        return Demand(tokens, room if asked is None else min(asked, room))
+
+    async def tokenize(self, request: GenerateRequest) -> Tokenized:
+        """See Engine.tokenize."""
+        self._check_template_arguments(request)
+        with translated(request.WhichOneof("input") or "input"):
+            return await self._tokenization.tokenized(request)
+
+    async def detokenize(self, token_ids: Sequence[int], skip_special_tokens: bool) -> str:
+        """See Engine.detokenize."""
+        return await self._tokenization.detokenized(token_ids, skip_special_tokens)
+
+    def embedder(self, request: EmbedRequest, adapter: str | None) -> Embedder:
+        """See Engine.embedder."""
+        return VllmEmbedder(self._llm, self._prompts, self._limits, request, self._adapters.request(adapter))
 
     async def died(self) -> None:
         """Return when the engine process is gone."""
@@ -99,24 +192,9 @@ class VllmEngine:
 
     async def close(self) -> None:
         """Stop the engine process."""
+        if self._constraints is not None:
+            await self._constraints.close()
         await asyncio.to_thread(self._llm.shutdown, SHUTDOWN_SECONDS)
-
-
-def _described(llm: AsyncLLM, name: str) -> Model:
-    tokenizer = llm.renderer.get_tokenizer()
-    context_length = llm.model_config.max_model_len
-    model = Model(
-        name=name,
-        context_length=context_length,
-        vocabulary_size=llm.model_config.get_vocab_size(),
-        max_concurrent_sequences=llm.vllm_config.scheduler_config.max_num_seqs,
-        chat=getattr(tokenizer, "chat_template", "the tokenizer's own") is not None,
-        engine="vllm",
-        engine_version=vllm.__version__,
-        max_prompt_bytes=context_length * tokenizer.max_chars_per_token * _MOST_BYTES_PER_CHARACTER,
-    )
-    model.load_time.GetCurrentTime()
-    return model
 
 
 def _create(arguments: AsyncEngineArgs) -> AsyncLLM:

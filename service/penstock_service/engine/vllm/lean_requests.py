@@ -21,9 +21,9 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 from vllm.v1.engine.output_processor import OutputProcessor, RequestOutputCollector, RequestState
 
-from penstock_service.engine.base import Ending, Job, Receiver
+from penstock_service.engine.base import Ending, Job
 from penstock_service.engine.vllm import translation
-from penstock_service.engine.vllm.requests import Prepared
+from penstock_service.engine.vllm.requests import LogprobsReceiver, Output, Prepared, take_logprobs, wants_logprobs
 from penstock_service.errors import Unavailable
 
 
@@ -43,7 +43,7 @@ class LeanRequests:
         self._requests: dict[str, _Request] = {}
         self._aborts: set[asyncio.Task[None]] = set()
 
-    async def add(self, job: Job, prepared: Prepared, receiver: Receiver) -> None:
+    async def add(self, job: Job, prepared: Prepared, receiver: Output) -> None:
         """See Requests."""
         try:
             collector = await self._llm.add_request(
@@ -52,6 +52,7 @@ class LeanRequests:
                 prepared.params,
                 trace_headers=prepared.trace_headers,
                 priority=job.request.priority,
+                **prepared.engine_arguments,
             )
         except BaseException:
             # vLLM registers the request before it awaits the engine's socket, and does not take that back.
@@ -59,10 +60,11 @@ class LeanRequests:
             raise
         self.adopt(collector, job, prepared, receiver)
 
-    def adopt(self, collector: RequestOutputCollector, job: Job, prepared: Prepared, receiver: Receiver) -> None:
+    def adopt(self, collector: RequestOutputCollector, job: Job, prepared: Prepared, receiver: Output) -> None:
         """Deliver a request's output to `receiver` from now on, what has come already first."""
         state: Any = self._llm.output_processor.request_states.get(collector.request_id)
-        request = _Request(self, state, job, prepared, receiver)
+        kind = _RequestWithLogprobs if wants_logprobs(prepared.params) else _Request
+        request = kind(self, state, job, prepared, receiver)
         if state is not None:
             self._requests[job.id] = request
             state.make_request_output = request.make_request_output
@@ -111,7 +113,7 @@ class _Request:
         "_streamed",
     )
 
-    def __init__(self, owner: LeanRequests, state: Any, job: Job, prepared: Prepared, receiver: Receiver) -> None:
+    def __init__(self, owner: LeanRequests, state: Any, job: Job, prepared: Prepared, receiver: Output) -> None:
         self._owner = owner
         self._state = state
         self._job = job
@@ -155,6 +157,7 @@ class _Request:
             self._receiver.failed(Unavailable("ENGINE_DEAD") if dead else output, self._ending(()))
             return
         (sequence,) = output.outputs
+        self.take_logprobs(output)
         if sequence.finish_reason is None:
             self._receiver.put(sequence.text, sequence.token_ids)
             return
@@ -171,6 +174,9 @@ class _Request:
         assert self._state is not None  # noqa: S101 - without one it has ended, and is not among the requests
         self._owner.abort_in_engine(self._state.request_id)
         return self._ending(())
+
+    def take_logprobs(self, output: RequestOutput) -> None:
+        """What came before we were there."""
 
     def _give_up(self, error: Exception) -> None:
         self._aborted = True
@@ -199,3 +205,40 @@ class _Request:
             translation.usage(state.prompt_len, tokens, state.num_cached_tokens),
             translation.timings(state.stats, self._job.received, self._first_seen, last_seen, tokens),
         )
+
+
+class _RequestWithLogprobs(_Request):
+    """One request whose tokens are told with their logprobs; its receiver takes them before each put."""
+
+    __slots__ = ()
+
+    _receiver: LogprobsReceiver
+
+    def make_request_output(
+        self,
+        new_token_ids: list[int],
+        pooling_output: object,
+        finish_reason: object | None,
+        stop_reason: int | str | None,
+        *_: object,
+        **__: object,
+    ) -> None:
+        """As for every request, after what vLLM's processor has found for the same step."""
+        if not self._aborted:
+            try:
+                self._take(new_token_ids)
+            except Exception as error:
+                self._give_up(error)
+        super().make_request_output(new_token_ids, pooling_output, finish_reason, stop_reason)
+
+    def take_logprobs(self, output: RequestOutput) -> None:
+        """What came before we were there."""
+        take_logprobs(self._receiver, output)
+
+    def _take(self, new_token_ids: Sequence[int]) -> None:
+        processor, receiver = self._state.logprobs_processor, self._receiver
+        prompt = processor.pop_prompt_logprobs()
+        if prompt:
+            receiver.take_prompt_logprobs(self._state.prompt_token_ids, prompt)
+        if processor.logprobs is not None and new_token_ids:
+            receiver.take_logprobs(new_token_ids, processor.logprobs[-len(new_token_ids) :])

@@ -9,11 +9,12 @@ from typing import Any
 
 from vllm.inputs import TokensPrompt
 from vllm.renderers.inputs.preprocess import parse_model_prompt
-from vllm.renderers.params import ChatParams
+from vllm.renderers.params import ChatParams, TokenizeParams
 from vllm.v1.engine.async_llm import AsyncLLM
 
-from penstock.v1.generation_pb2 import GenerateRequest
-from penstock_service.engine.vllm import translation
+from penstock.v1.generation_pb2 import TRUNCATION_SIDE_RIGHT, GenerateRequest, PromptOptions
+from penstock_service.engine.vllm.conversations import chat_messages, template_arguments
+from penstock_service.engine.vllm.special_tokens import SpecialTokens
 
 # A thread's round trip costs the event loop about 150 us; a text of this size is tokenized in less.
 _SHORT_TEXT_CHARACTERS = 512
@@ -28,6 +29,7 @@ class Prompts:
     def __init__(self, llm: AsyncLLM) -> None:
         self._renderer = llm.renderer
         self._model_config = llm.model_config
+        self._special = SpecialTokens(llm.renderer.get_tokenizer())
         # The service's own check answers for the length, with the contract's reason.
         self._for_prompts = dataclasses.replace(llm.renderer.default_cmpl_tok_params, max_total_tokens=None)
         self._for_chat = dataclasses.replace(llm.renderer.default_chat_tok_params, max_total_tokens=None)
@@ -36,29 +38,64 @@ class Prompts:
     async def render(self, request: GenerateRequest) -> Any:
         """vLLM's EngineInput for the request's input."""
         if request.WhichOneof("input") == "token_ids":
-            return self._rendered(TokensPrompt(prompt_token_ids=list(request.token_ids.ids)))
-        key = _key(request)
-        found = self._cache.get(key)
-        if found is None:
-            found = await self._tokenized(request)
-            self._cache.put(key, found)
+            found = self._rendered(list(request.token_ids.ids), request.prompt_options)
+        else:
+            key = _key(request)
+            found = self._cache.get(key)
+            if found is None:
+                found = await self._tokenized(request)
+                self._cache.put(key, found)
         # A copy: vLLM adds to what it is given.
-        return {**found, "arrival_time": time.time()}
+        prompt = {**found, "arrival_time": time.time()}
+        if request.cache_salt:
+            # vLLM's hashes of cached blocks must never take a salt for an adapter's name, which has no colon.
+            prompt["cache_salt"] = f"salt:{request.cache_salt}"
+        return prompt
+
+    async def text_of(self, request: GenerateRequest) -> str:
+        """What the chat template makes of the request's conversation; of a prompt, the prompt."""
+        if request.WhichOneof("input") != "conversation":
+            return request.prompt
+        hidden = self._special.hiding()
+        messages = chat_messages(request.conversation, hidden.hide)
+        return hidden.shown(await self._template(messages, request))
 
     async def _tokenized(self, request: GenerateRequest) -> Any:
         if request.WhichOneof("input") == "conversation":
-            params = ChatParams(chat_template_kwargs={"add_generation_prompt": True})
-            messages = translation.chat_messages(request.conversation)
-            _, (prompt,) = await self._renderer.render_chat_async([messages], params, self._for_chat)
-            return prompt
-        if len(request.prompt) <= _SHORT_TEXT_CHARACTERS:
-            return self._rendered(request.prompt)
-        parsed = parse_model_prompt(self._model_config, request.prompt)
-        (prompt,) = await self._renderer.render_cmpl_async([parsed], self._for_prompts)
+            return await self._tokenized_conversation(request)
+        text, options = request.prompt, request.prompt_options
+        if not options.parse_special_tokens and self._special.within(text):
+            adds = options.add_special_tokens if options.HasField("add_special_tokens") else True
+            return self._rendered(self._special.encode(text, adds), options)
+        if len(text) <= _SHORT_TEXT_CHARACTERS:
+            return self._rendered(text, options)
+        parsed = parse_model_prompt(self._model_config, text)
+        (prompt,) = await self._renderer.render_cmpl_async([parsed], _with(self._for_prompts, options))
         return prompt
 
-    def _rendered(self, given: str | TokensPrompt) -> Any:
-        (prompt,) = self._renderer.render_cmpl([parse_model_prompt(self._model_config, given)], self._for_prompts)
+    async def _tokenized_conversation(self, request: GenerateRequest) -> Any:
+        options, hidden = request.prompt_options, self._special.hiding()
+        keep = options.parse_special_tokens
+        messages = chat_messages(request.conversation, str if keep else hidden.hide)
+        if hidden:
+            rendered = await self._template(messages, request)
+            return self._rendered(hidden.encode(rendered), options)
+        params = ChatParams(chat_template_kwargs=template_arguments(request))
+        conversations: Any = [messages]
+        for_chat = _truncating(self._for_chat, options)  # what a conversation begins with is its template's matter
+        _, (prompt,) = await self._renderer.render_chat_async(conversations, params, for_chat)
+        return prompt
+
+    async def _template(self, messages: list[Any], request: GenerateRequest) -> str:
+        params = ChatParams(chat_template_kwargs={**template_arguments(request), "tokenize": False})
+        _, prompt = await self._renderer.render_messages_async(messages, params)
+        text: Any = prompt["prompt"]  # type: ignore[typeddict-item]
+        return str(text)
+
+    def _rendered(self, given: str | list[int], options: PromptOptions) -> Any:
+        given_prompt = given if isinstance(given, str) else TokensPrompt(prompt_token_ids=_cut(given, options))
+        parsed = parse_model_prompt(self._model_config, given_prompt)
+        (prompt,) = self._renderer.render_cmpl([parsed], _with(self._for_prompts, options))
         return prompt
 
 
@@ -87,8 +124,39 @@ class _Cache:
 
 def _key(request: GenerateRequest) -> bytes:
     if request.WhichOneof("input") == "prompt":
-        return hashlib.blake2b(request.prompt.encode(), digest_size=16).digest()
-    conversation = request.conversation.SerializeToString(deterministic=True)
+        options = request.prompt_options.SerializeToString() if request.HasField("prompt_options") else b""
+        return hashlib.blake2b(request.prompt.encode(), digest_size=16, key=options).digest()
+    shapes = GenerateRequest(
+        conversation=request.conversation,
+        tools=request.tools,
+        tool_choice=request.tool_choice,
+        reasoning=request.reasoning,
+        prompt_options=request.prompt_options,
+    )
     # Templates can tell the model what day it is.
     today = datetime.date.today().isoformat().encode()
-    return hashlib.blake2b(conversation, digest_size=16, person=today).digest()
+    return hashlib.blake2b(shapes.SerializeToString(deterministic=True), digest_size=16, person=today).digest()
+
+
+def _with(params: TokenizeParams, options: PromptOptions) -> TokenizeParams:
+    if options.HasField("add_special_tokens"):
+        params = dataclasses.replace(params, add_special_tokens=options.add_special_tokens)
+    return _truncating(params, options)
+
+
+def _truncating(params: TokenizeParams, options: PromptOptions) -> TokenizeParams:
+    if not options.HasField("truncate_tokens"):
+        return params
+    most: Any = {"truncate_prompt_tokens": options.truncate_tokens, "truncation_side": _side(options)}
+    return dataclasses.replace(params, **most)
+
+
+def _cut(token_ids: list[int], options: PromptOptions) -> list[int]:
+    if not options.HasField("truncate_tokens"):
+        return token_ids
+    most = options.truncate_tokens
+    return token_ids[:most] if _side(options) == "right" else token_ids[-most:]
+
+
+def _side(options: PromptOptions) -> str:
+    return "right" if options.truncation_side == TRUNCATION_SIDE_RIGHT else "left"

@@ -8,15 +8,16 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from typing import cast
 
 from vllm.outputs import RequestOutput
 from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.async_llm import AsyncLLM
 
-from penstock_service.engine.base import Ending, Job, Receiver
+from penstock_service.engine.base import Ending, Job
 from penstock_service.engine.vllm import translation
 from penstock_service.engine.vllm.refusals import as_service_error
-from penstock_service.engine.vllm.requests import Prepared
+from penstock_service.engine.vllm.requests import LogprobsReceiver, Output, Prepared, take_logprobs, wants_logprobs
 
 
 class PublicRequests:
@@ -26,7 +27,7 @@ class PublicRequests:
         self._llm = llm
         self._pumps: dict[str, _Pump] = {}
 
-    async def add(self, job: Job, prepared: Prepared, receiver: Receiver) -> None:
+    async def add(self, job: Job, prepared: Prepared, receiver: Output) -> None:
         """See Requests."""
         # An aborted request of another kind would take what it has generated with it.
         prepared.params.output_kind = RequestOutputKind.DELTA
@@ -36,6 +37,7 @@ class PublicRequests:
             job.id,
             trace_headers=prepared.trace_headers,
             priority=job.request.priority,
+            **prepared.engine_arguments,
         )
         pump = self._pumps[job.id] = _Pump(job, prepared, receiver)
         pump.task = asyncio.create_task(pump.run(outputs), name="vllm request")
@@ -55,7 +57,7 @@ class _Pump:
 
     task: "asyncio.Task[None]"
 
-    def __init__(self, job: Job, prepared: Prepared, receiver: Receiver) -> None:
+    def __init__(self, job: Job, prepared: Prepared, receiver: Output) -> None:
         self._job = job
         self._prepared = prepared
         self._receiver = receiver
@@ -84,6 +86,8 @@ class _Pump:
         self._last, self._last_seen = output, time.monotonic()
         self._first_seen = self._first_seen or self._last_seen
         self._tokens += len(sequence.token_ids)
+        if wants_logprobs(self._prepared.params):
+            take_logprobs(cast(LogprobsReceiver, self._receiver), output)
         if sequence.finish_reason is None:
             self._receiver.put(sequence.text, sequence.token_ids)
             return

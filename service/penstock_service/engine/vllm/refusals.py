@@ -1,5 +1,8 @@
 """How vLLM refuses a request, by version: 0.26 raises ValueError; later ones have exceptions of their own."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from vllm import exceptions
 from vllm.v1.engine.exceptions import EngineDeadError
 
@@ -26,3 +29,14 @@ def as_service_error(error: Exception, field: str) -> ServiceError | None:
     if isinstance(error, QUEUE_FULL):
         return Overloaded()
     return None
+
+
+@contextmanager
+def translated(field: str) -> Iterator[None]:
+    """Raise what vLLM raises in the block as what it means to the caller, who set `field`."""
+    try:
+        yield
+    except Exception as error:
+        if (known := as_service_error(error, field)) is None or known is error:
+            raise
+        raise known from error

@@ -23,6 +23,7 @@ from penstock_service.daemon_thread import in_daemon_thread
 from penstock_service.engine.link import Link
 from penstock_service.engine.vllm.engine import SHUTDOWN_SECONDS, VllmEngine
 from penstock_service.engine.vllm.interrupts import children_ignore_interrupts
+from penstock_service.settings import Settings
 
 # One page for each front end is ample: vLLM gives each a cache line, so that they do not slow each other down.
 _QUEUE_FILE_BYTES = mmap.PAGESIZE
@@ -95,9 +96,9 @@ class ConnectedEngine(VllmEngine):
     """A VllmEngine over an engine that another process owns."""
 
     @classmethod
-    async def connect(cls, arguments: AsyncEngineArgs, name: str, link: Link) -> "ConnectedEngine":
+    async def connect(cls, arguments: AsyncEngineArgs, settings: Settings, link: Link) -> "ConnectedEngine":
         """Become the client of the engine that `link` names, which is ready. Raises as VllmEngine.start."""
-        return await cls.start(arguments, name, partial(_client, link=link))
+        return await cls.start(arguments, settings, partial(_client, link=link))
 
     def lose(self) -> None:
         """Fail what runs, for the engine is gone: its owner sees that, and its clients do not if it was killed."""

@@ -1,0 +1,86 @@
+"""Conversations in the terms of chat templates: pure functions from the contract's messages."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from penstock.v1 import generation_pb2 as pb
+
+_ROLES = {
+    pb.ROLE_SYSTEM: "system",
+    pb.ROLE_DEVELOPER: "developer",
+    pb.ROLE_USER: "user",
+    pb.ROLE_ASSISTANT: "assistant",
+    pb.ROLE_TOOL: "tool",
+}
+_EFFORTS = {
+    pb.REASONING_EFFORT_NONE: "none",
+    pb.REASONING_EFFORT_LOW: "low",
+    pb.REASONING_EFFORT_MEDIUM: "medium",
+    pb.REASONING_EFFORT_HIGH: "high",
+}
+_NO_ARGUMENTS: dict[str, Any] = {"type": "object", "properties": {}}
+
+
+def chat_messages(conversation: pb.Conversation, hide: Callable[[str], str] = str) -> list[dict[str, Any]]:
+    """The messages as chat templates know them; texts that are not the model's own pass through `hide`."""
+    return [_message(message, str if message.role == pb.ROLE_ASSISTANT else hide) for message in conversation.messages]
+
+
+def template_tools(request: pb.GenerateRequest | pb.TokenizeRequest) -> list[dict[str, Any]]:
+    """The tools as chat templates know them, which is how OpenAI writes them."""
+    return [
+        {
+            "type": "function",
+            "function": {
+                "name": tool.name,
+                "description": tool.description,
+                "parameters": json.loads(tool.parameters) if tool.parameters else _NO_ARGUMENTS,
+            },
+        }
+        for tool in request.tools
+    ]
+
+
+def template_arguments(request: pb.GenerateRequest) -> dict[str, Any]:
+    """The variables of the chat template that the request sets."""
+    conversation, reasoning = request.conversation, request.reasoning
+    named = ((name, value.WhichOneof("value"), value) for name, value in conversation.template_arguments.items())
+    arguments: dict[str, Any] = {name: getattr(value, kind) for name, kind, value in named if kind is not None}
+    if reasoning.effort:
+        arguments["reasoning_effort"] = _EFFORTS[reasoning.effort]
+        arguments["enable_thinking"] = reasoning.effort != pb.REASONING_EFFORT_NONE
+    if reasoning.HasField("enabled"):
+        arguments["enable_thinking"] = reasoning.enabled
+    continues = conversation.continue_final_message
+    asks = conversation.add_generation_prompt if conversation.HasField("add_generation_prompt") else not continues
+    if request.tools and request.tool_choice.mode != pb.TOOL_CHOICE_MODE_NONE:
+        arguments["tools"] = template_tools(request)
+    return {**arguments, "add_generation_prompt": asks, "continue_final_message": continues}
+
+
+def _message(message: pb.Message, hide: Callable[[str], str]) -> dict[str, Any]:
+    said: dict[str, Any] = {"role": _ROLES[message.role], "content": _content(message, hide)}
+    if message.tool_calls:
+        said["tool_calls"] = [_tool_call(call) for call in message.tool_calls]
+    for name in ("tool_call_id", "name", "reasoning"):
+        if text := getattr(message, name):
+            said[name] = hide(text)
+    return said
+
+
+def _tool_call(call: pb.ToolCall) -> dict[str, Any]:
+    return {
+        "id": call.id,
+        "type": "function",
+        "function": {"name": call.name, "arguments": call.arguments or "{}"},
+    }
+
+
+def _content(message: pb.Message, hide: Callable[[str], str]) -> str | list[dict[str, Any]] | None:
+    parts = message.content
+    if not parts:
+        return None
+    if len(parts) == 1 and parts[0].WhichOneof("part") == "text":
+        return hide(parts[0].text)
+    return [{"type": "text", "text": hide(part.text)} for part in parts]
