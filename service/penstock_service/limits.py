@@ -14,7 +14,10 @@ from penstock_service.errors import InvalidRequest, Violation
 from penstock_service.limit_check import Checker
 from penstock_service.limit_table import MOST_MESSAGES, MOST_PARTS, MOST_TOOLS, ModelLimits, limits_of
 
-__all__ = ["ModelLimits", "check", "check_prompt_length"]
+__all__ = ["ModelLimits", "check", "check_prompt_length", "check_prompt_logprobs"]
+
+# Of 30 to 60 bytes each: a first chunk of 2 to 4 MiB, where gRPC clients take 4 unless told otherwise.
+MOST_PROMPT_RECORDS = 1 << 16
 
 
 def check(request: pb.GenerateRequest, limits: ModelLimits) -> None:
@@ -32,6 +35,14 @@ def check_prompt_length(tokens: int, field: str, limits: ModelLimits) -> None:
     """Raise InvalidRequest when a prompt of `tokens` leaves no room in the context for one more."""
     if tokens >= limits.context_length:
         raise InvalidRequest([_too_many_tokens(tokens, field, limits)], reason="CONTEXT_LENGTH")
+
+
+def check_prompt_logprobs(tokens: int, response: pb.ResponseOptions) -> None:
+    """Raise InvalidRequest when the records of a prompt of `tokens` would be more than a message should carry."""
+    records = tokens * (1 + response.prompt_logprobs)
+    if response.HasField("prompt_logprobs") and records > MOST_PROMPT_RECORDS:
+        sentence = f"would return {records} tokens and candidates for the prompt's {tokens} tokens"
+        raise InvalidRequest([Violation("response.prompt_logprobs", f"{sentence}; at most {MOST_PROMPT_RECORDS}")])
 
 
 @lru_cache

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from penstock.v1 import generation_pb2 as pb
 from penstock_service.errors import InvalidRequest
 from penstock_service.limit_table import limits_of
-from penstock_service.limits import ModelLimits, check, check_prompt_length
+from penstock_service.limits import ModelLimits, check, check_prompt_length, check_prompt_logprobs
 
 LIMITS = ModelLimits(context_length=128, vocabulary_size=1000, max_prompt_bytes=512)
 FRACTIONS = [
@@ -60,6 +60,14 @@ def test_a_prompt_must_leave_room_for_one_token(tokens: int, fits: bool) -> None
         check_prompt_length(tokens, "prompt", LIMITS)
 
     assert raised.value.reason == "CONTEXT_LENGTH"
+
+
+def test_records_of_a_prompt_are_bounded_by_its_tokens_and_candidates() -> None:
+    check_prompt_logprobs(65536, pb.ResponseOptions(prompt_logprobs=0))
+    check_prompt_logprobs(10**6, pb.ResponseOptions(logprobs=20))
+
+    with pytest.raises(InvalidRequest, match=r"response.prompt_logprobs: would return 65538 .*; at most 65536"):
+        check_prompt_logprobs(32769, pb.ResponseOptions(prompt_logprobs=1))
 
 
 def test_too_long_and_wrong_are_told_together() -> None:

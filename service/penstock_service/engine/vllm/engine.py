@@ -30,7 +30,7 @@ from penstock_service.engine.vllm.sequences import Sequences
 from penstock_service.engine.vllm.structured_outputs import constraint_of
 from penstock_service.engine.vllm.tokenization import Tokenization
 from penstock_service.errors import FeatureOff, InvalidRequest, ServiceError, Violation
-from penstock_service.limits import ModelLimits, check_prompt_length
+from penstock_service.limits import ModelLimits, check_prompt_length, check_prompt_logprobs
 from penstock_service.settings import Settings
 
 # How often vLLM is asked whether its engine process is still there; it learns that from the process's sentinel.
@@ -131,7 +131,9 @@ class VllmEngine:
         if self._constraints is not None and request.HasField("structured_output"):
             await self._constraints.check(request.structured_output, "structured_output")
         prompt = await self._prompts.render(request)
-        check_prompt_length(len(prompt["prompt_token_ids"]), field, self._limits)
+        tokens = len(prompt["prompt_token_ids"])
+        check_prompt_length(tokens, field, self._limits)
+        check_prompt_logprobs(tokens, request.response)
         return prompt
 
     def _forget(self, job_id: str) -> None:

@@ -123,7 +123,9 @@ class _Sequence:
     def put(self, text: str, token_ids: Sequence[int]) -> None:
         """New output."""
         if self.job.streamed:
-            self._owner.put(self._delta(text, token_ids, finished=False))
+            delta = self._delta(text, token_ids, finished=False)
+            if any(field.name != "index" for field, _ in delta.ListFields()):  # parsers hold text back
+                self._owner.put(delta)
         else:
             self._text += text
             self._new_token_ids += token_ids
