@@ -14,11 +14,12 @@ from typing import Any
 import grpc
 
 from penstock.v1 import generation_pb2 as pb
-from tests.conftest import Running
 from tests.rpc.error_details import failure_of
 
 Effect = Callable[["Caller"], Awaitable[None]]
 EFFECTS: dict[str, Effect] = {}
+# Those that need a chat template with tools, thinking and variables: tests/rpc/talkative_model.
+TEMPLATED: set[Effect] = set()
 
 GREEDY = {"temperature": 0.0}
 SEEDED = {"temperature": 1.0, "seed": 7}
@@ -31,8 +32,8 @@ TIME = {"name": "get_time", "description": "The time in a city", "parameters": j
 class Caller:
     """Calls Generate with defaults that make answers short and repeatable."""
 
-    def __init__(self, running: Running, tokenizer: Any) -> None:
-        self.running = running
+    def __init__(self, generation: Any, tokenizer: Any) -> None:
+        self.generation = generation
         self.tokenizer = tokenizer
 
     async def whole(self, tokens: int = 24, **fields: Any) -> pb.GenerateResponse:
@@ -41,7 +42,7 @@ class Caller:
         fields["response"] = {"token_ids": True, **fields.get("response", {})}
         if not any(name in fields for name in ("prompt", "token_ids", "conversation", "batch")):
             fields["prompt"] = PROMPT
-        return await self.running.generation.Generate(pb.GenerateRequest(**fields))
+        return await self.generation.Generate(pb.GenerateRequest(**fields))
 
     async def text(self, **fields: Any) -> str:
         """The text of the only sequence."""
@@ -53,7 +54,7 @@ class Caller:
 
     async def refused(self, **fields: Any) -> Any:
         """The failure."""
-        return await failure_of(self.running.generation.Generate(pb.GenerateRequest(**{"prompt": PROMPT, **fields})))
+        return await failure_of(self.generation.Generate(pb.GenerateRequest(**{"prompt": PROMPT, **fields})))
 
     async def prompt_text(self, **fields: Any) -> str:
         """What the model reads, special tokens and all."""
@@ -69,10 +70,12 @@ def talk(*messages: dict[str, Any], **fields: Any) -> dict[str, Any]:
     return {"messages": list(messages) or [said()], **fields}
 
 
-def changes(*paths: str) -> Callable[[Effect], Effect]:
-    """Register the effect of fields."""
+def changes(*paths: str, templated: bool = False) -> Callable[[Effect], Effect]:
+    """Register the effect of fields; `templated` if it needs the model of that kind."""
 
     def register(effect: Effect) -> Effect:
+        if templated:
+            TEMPLATED.add(effect)
         for path in paths:
             assert path not in EFFECTS
             EFFECTS[path] = effect
@@ -126,23 +129,24 @@ async def _(caller: Caller) -> None:
     "conversation.messages[].tool_calls[].arguments",
     "conversation.messages[].tool_call_id",
     "conversation.messages[].name",
+    templated=True,
 )
 async def _(caller: Caller) -> None:
     call = {"id": "call-1", "name": "get_weather", "arguments": '{"city": "Rome"}'}
     asked = {"role": "ROLE_ASSISTANT", "tool_calls": [call]}
     result = said("It is sunny", "ROLE_TOOL", tool_call_id="call-1", name="get_weather")
     read = await caller.prompt_text(conversation=talk(said("Weather?"), asked, result), tools=[WEATHER])
-    assert read.index("get_weather") < read.rindex("Rome") < read.index("It is sunny")
+    assert read.index("get_weather") < read.rindex("Rome") < read.index("get_weather (call-1) says: It is sunny")
     stray = await caller.refused(prompt=None, conversation=talk(said("Hi", tool_call_id="call-1")))
     assert stray.fields == ["conversation.messages[0].tool_call_id"]
 
 
-@changes("conversation.messages[].reasoning")
+@changes("conversation.messages[].reasoning", templated=True)
 async def _(caller: Caller) -> None:
-    """The built-in model's template shows no thoughts of earlier turns; only the model's own turns may have them."""
     failure = await caller.refused(prompt=None, conversation=talk(said("Hi", reasoning="hm")))
     assert failure.fields == ["conversation.messages[0].reasoning"]
-    assert await caller.text(conversation=talk(said("Hi"), said("Yes", "ROLE_ASSISTANT", reasoning="hm"), said("No")))
+    thought = said("Yes", "ROLE_ASSISTANT", reasoning="hm")
+    assert "hm ... Yes" in await caller.prompt_text(conversation=talk(said("Hi"), thought, said("No")))
 
 
 @changes("conversation.add_generation_prompt")
@@ -164,12 +168,21 @@ async def _(caller: Caller) -> None:
     "conversation.template_arguments{value}.integer",
     "conversation.template_arguments{value}.number",
     "conversation.template_arguments{value}.text",
+    templated=True,
 )
 async def _(caller: Caller) -> None:
-    """None are permitted unless the operator names them (test_template_arguments has such a server)."""
-    for value in ({"flag": True}, {"integer": 1}, {"number": 0.5}, {"text": "x"}):
-        failure = await caller.refused(prompt=None, conversation=talk(template_arguments={"persona": value}))
-        assert failure.fields == ["conversation.template_arguments[persona]"]
+    values = (
+        ({"flag": True}, "True"),
+        ({"integer": 7}, "7"),
+        ({"number": 0.5}, "0.5"),
+        ({"text": "a pirate"}, "a pirate"),
+    )
+    for value, shown in values:
+        read = await caller.prompt_text(conversation=talk(template_arguments={"persona": value}))
+        assert f"You are {shown}" in read
+    failure = await caller.refused(prompt=None, conversation=talk(template_arguments={"tokenize": {"flag": False}}))
+    assert failure.fields == ["conversation.template_arguments[tokenize]"]
+    assert "permitted: mood, persona" in failure.text
 
 
 @changes("batch.inputs")
@@ -296,7 +309,7 @@ async def _(caller: Caller) -> None:
     sent = pb.GenerateRequest(prompt=PROMPT, stopping={"max_tokens": 9, "ignore_eos": True})
     sent.response.max_delay_ms = 0
     sent.response.token_ids = True
-    chunks = [chunk async for chunk in caller.running.generation.StreamGenerate(sent)]
+    chunks = [chunk async for chunk in caller.generation.StreamGenerate(sent)]
     assert chunks[-1].timings.chunk_count == len(chunks)
     assert sum(len(chunk.deltas[0].token_ids) for chunk in chunks) == 9
 
@@ -381,7 +394,7 @@ async def _(caller: Caller) -> None:
     assert re.fullmatch("<n>[0-9]{2}</n>", await caller.text(structured_output={"structural_tag": tag}, **ENDING))
 
 
-@changes("tools[].name", "tools[].description", "tools[].parameters", "tools[].strict")
+@changes("tools[].name", "tools[].description", "tools[].parameters", "tools[].strict", templated=True)
 async def _(caller: Caller) -> None:
     read = await caller.prompt_text(conversation=talk(), tools=[WEATHER])
     assert all(text in read for text in ("get_weather", "The weather of a city", "city"))
@@ -391,7 +404,7 @@ async def _(caller: Caller) -> None:
         assert isinstance(json.loads(call.arguments), dict) or not strict
 
 
-@changes("tool_choice.mode")
+@changes("tool_choice.mode", templated=True)
 async def _(caller: Caller) -> None:
     required = await caller.whole(
         conversation=talk(), tools=[WEATHER, TIME], tool_choice={"mode": "TOOL_CHOICE_MODE_REQUIRED"}, **ENDING
@@ -421,7 +434,7 @@ async def _(caller: Caller) -> None:
     assert len(once.sequences[0].tool_calls) == 1
 
 
-@changes("reasoning.enabled", "reasoning.effort")
+@changes("reasoning.enabled", "reasoning.effort", templated=True)
 async def _(caller: Caller) -> None:
     question = talk(said("What is 2 plus 3?"))
     plain = await caller.prompt_text(conversation=question)
@@ -434,7 +447,7 @@ async def _(caller: Caller) -> None:
         assert await caller.prompt_text(conversation=question, reasoning=asked) == plain
 
 
-@changes("reasoning.include")
+@changes("reasoning.include", templated=True)
 async def _(caller: Caller) -> None:
     hidden = await caller.whole(
         conversation=talk(said("What is 2 plus 3?")), reasoning={"enabled": True, "include": False}, **LONG
@@ -483,7 +496,7 @@ async def _(caller: Caller) -> None:
 async def _(caller: Caller) -> None:
     sent = pb.GenerateRequest(prompt=PROMPT, stopping={"ignore_eos": True})
     sent.on_deadline = pb.ON_DEADLINE_RETURN_PARTIAL
-    reply = await caller.running.generation.Generate(sent, timeout=0.5)
+    reply = await caller.generation.Generate(sent, timeout=0.5)
     assert reply.sequences[0].finish.reason == pb.FINISH_REASON_DEADLINE
 
 

@@ -1,14 +1,17 @@
 """Several sequences, logprobs, forms and calls of tools on real vLLM, streamed and whole, on both ways through it."""
 
 import asyncio
+import hashlib
 import json
 from collections.abc import Iterable
+from importlib.resources import files
 from typing import Any
 
 import grpc
 import pytest
 
 from penstock.v1 import generation_pb2 as pb
+from penstock.v1 import models_pb2
 from tests.conftest import Running, eventually
 from tests.rpc.error_details import failure_of
 from tests.rpc.field_effects import GREEDY, TIME, WEATHER, said, talk
@@ -164,14 +167,22 @@ async def test_malformed_constraints_between_good_ones_hurt_nobody(served: Runni
 
 
 async def test_the_model_tells_what_it_can_do(served: Running) -> None:
-    from penstock.v1 import models_pb2
-
     model = await served.models.GetModel(models_pb2.GetModelRequest(name="builtin"))
 
     assert model.tool_parser == "hermes"
+    assert model.max_logprobs == 20
     assert "json_schema" in model.structured_outputs
     assert list(model.modalities) == [models_pb2.MODALITY_TEXT]
     told = {(limit.field, limit.kind): limit.maximum for limit in model.limits}
     assert told["num_sequences", models_pb2.LIMIT_KIND_VALUE] == 8
     assert told["stopping.stop", models_pb2.LIMIT_KIND_COUNT] == 16
     assert told["sampling.top_k", models_pb2.LIMIT_KIND_VALUE] == model.vocabulary_size
+
+
+async def test_the_model_tells_the_digest_of_its_weights(real: Running) -> None:
+    weights = hashlib.sha256(files("penstock_service").joinpath("builtin/model.safetensors").read_bytes()).hexdigest()
+    printed = f"{weights}  model.safetensors\n"
+
+    model = await real.models.GetModel(models_pb2.GetModelRequest(name="builtin"))
+
+    assert model.digest == f"sha256:{hashlib.sha256(printed.encode()).hexdigest()}"

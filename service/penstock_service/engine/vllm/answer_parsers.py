@@ -147,7 +147,11 @@ class AnswerParser:
 
     def reasoning_tokens(self, token_ids: Sequence[int]) -> int | None:
         """How many of all tokens of the sequence were thoughts; None without a reasoning parser."""
-        return int(self._parser.count_reasoning_tokens(tuple(token_ids))) if self._request.thinks else None
+        if not self._request.thinks:
+            return None
+        # Templates can open the thought in the prompt, where vLLM's count of the output alone does not see it.
+        before, count = self._prompt_token_ids, self._parser.count_reasoning_tokens
+        return int(count((*before, *token_ids)) - count(tuple(before)))
 
     def _delta(self, reasoning: str | None, text: str | None, calls: list[pb.ToolCallDelta]) -> pb.SequenceDelta:
         if not self._request.parallel:

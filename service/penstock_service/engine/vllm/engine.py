@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Self
 
 import vllm.envs
@@ -29,6 +30,7 @@ from penstock_service.engine.vllm.requests import Prepared, Requests, wants_logp
 from penstock_service.engine.vllm.sequences import Sequences
 from penstock_service.engine.vllm.structured_outputs import constraint_of
 from penstock_service.engine.vllm.tokenization import Tokenization
+from penstock_service.engine.vllm.weights import tell_digest
 from penstock_service.errors import FeatureOff, InvalidRequest, ServiceError, Violation
 from penstock_service.limits import ModelLimits, check_prompt_length, check_prompt_logprobs
 from penstock_service.settings import Settings
@@ -58,6 +60,7 @@ class VllmEngine:
         self._template_arguments = frozenset(settings.template_arguments)
         self._requests = requests or (LeanRequests(llm) if lean_requests.fits() else PublicRequests(llm))
         self._several: dict[str, Sequences] = {}
+        self._digest: asyncio.Task[None] | None = None
         # Without, what compiles constraints is not xgrammar, and nothing bounds it.
         fits = Constraints.fits(llm.vllm_config)
         self._constraints = Constraints(llm.vllm_config, llm.renderer.get_tokenizer()) if fits else None
@@ -80,6 +83,7 @@ class VllmEngine:
             engine = cls(llm, settings)
             if engine._constraints is not None:
                 engine._constraints.warm()
+            engine._digest = asyncio.create_task(tell_digest(engine.model, Path(arguments.model)), name="model digest")
             return engine
         except BaseException:
             llm.shutdown(SHUTDOWN_SECONDS)
@@ -194,6 +198,8 @@ class VllmEngine:
 
     async def close(self) -> None:
         """Stop the engine process."""
+        if self._digest is not None:
+            self._digest.cancel()
         if self._constraints is not None:
             await self._constraints.close()
         await asyncio.to_thread(self._llm.shutdown, SHUTDOWN_SECONDS)
