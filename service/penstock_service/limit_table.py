@@ -89,7 +89,7 @@ def limits_of(model: ModelLimits) -> Mapping[str, Limit]:
         "sampling.min_p": Limit(value=Range(0, 1)),
         "sampling.frequency_penalty": Limit(value=Range(-2, 2)),
         "sampling.presence_penalty": Limit(value=Range(-2, 2)),
-        "sampling.repetition_penalty": Limit(value=Range(0, 10, above=True)),
+        "sampling.repetition_penalty": Limit(value=Range(0.01, 10)),
         "sampling.logit_bias": Limit(entries=Range(0, 1024)),
         "sampling.logit_bias{key}": Limit(value=tokens),
         "sampling.logit_bias{value}": Limit(value=Range(-100, 100)),

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from penstock.v1 import generation_pb2 as pb
-from penstock_service import constraint_limits
+from penstock_service import constraint_limits, media_limits
 from penstock_service.errors import Violation
 from penstock_service.limit_table import MOST_MESSAGES, MOST_PARTS, MOST_TOOLS
 
@@ -24,9 +24,12 @@ def violations(request: pb.GenerateRequest, context_length: int) -> Iterator[Vio
             yield Violation("prompt", "must not be empty")
         case "conversation":
             yield from _conversation_violations(request.conversation)
+            yield from media_limits.violations(request)
     yield from _stopping_violations(request, context_length)
     if request.HasField("structured_output"):
         yield from constraint_limits.violations(request.structured_output, "structured_output")
+        if request.stopping.ignore_eos:
+            yield Violation("stopping.ignore_eos", "must not be true with structured_output, which the end completes")
     if request.HasField("tool_choice") or request.tools:
         yield from _tool_violations(request)
     if not REQUEST_ID.fullmatch(request.request_id):

@@ -36,6 +36,8 @@ def served(request: pytest.FixtureRequest, real: Running, real_by_public_way: Ru
 
 def request(**fields: Any) -> pb.GenerateRequest:
     defaults = {"sampling": GREEDY, "stopping": {"max_tokens": 32, "ignore_eos": True}, "response": {"token_ids": True}}
+    if "structured_output" in fields:
+        defaults["stopping"] = {"max_tokens": 32}
     given = {**defaults, **fields}
     if "conversation" not in given:
         given.setdefault("prompt", "Once upon a time")
@@ -164,6 +166,21 @@ async def test_malformed_constraints_between_good_ones_hurt_nobody(served: Runni
         failure = await failure_of(served.generation.Generate(request(structured_output=bad)))
         assert failure.fields == [f"structured_output.{next(iter(bad))}"]
     assert (await served.generation.Generate(good)).sequences[0].text == "yes"
+
+
+@pytest.mark.parametrize("method", ["Generate", "StreamGenerate"])
+async def test_a_form_that_the_sampling_options_rule_out_is_a_wrong_request(served: Running, method: str) -> None:
+    sent = request(structured_output={"choice": {"options": ["yes"]}}, sampling={"allowed_token_ids": [7, 8]})
+
+    failure = await failure_of(getattr(served.generation, method)(sent))
+
+    assert (failure.code, failure.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["structured_output"])
+
+
+async def test_a_limit_of_thoughts_needs_a_server_that_knows_them(served: Running) -> None:
+    failure = await failure_of(served.generation.Generate(request(reasoning={"max_tokens": 4})))
+
+    assert (failure.code, failure.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "FEATURE_OFF")
 
 
 async def test_the_model_tells_what_it_can_do(served: Running) -> None:

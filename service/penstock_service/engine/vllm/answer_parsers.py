@@ -79,6 +79,8 @@ class ParsedRequest:
         params.skip_special_tokens = adjusted.skip_special_tokens
         if params.structured_outputs is None:
             params.structured_outputs = adjusted.extract_structured_outputs()
+        if prepared.constrained is None and params.structured_outputs is not None:
+            prepared = prepared._replace(constrained="tools")
         arguments = self._engine_arguments(prepared.prompt["prompt_token_ids"])
         return prepared._replace(engine_arguments={**prepared.engine_arguments, **arguments})
 
@@ -179,6 +181,7 @@ def _openai_request(request: pb.GenerateRequest) -> ChatCompletionRequest:
     if tools:
         choice = request.tool_choice
         named = choice.WhichOneof("choice") == "name"
+        fields["parallel_tool_calls"] = choice.parallel if choice.HasField("parallel") else True
         fields["tools"] = _with_strictness(tools, request)
         fields["tool_choice"] = (
             {"type": "function", "function": {"name": choice.name}} if named else _MODES[choice.mode]

@@ -155,12 +155,17 @@ class VllmEngine:
     def _prepared(self, job: Job, prompt: Any) -> Prepared:
         if job.request.priority and self._llm.scheduler_config.policy != "priority":
             raise FeatureOff("priority: this server takes requests in the order of their arrival; send 0")
+        reasoning = getattr(self._llm.vllm_config, "reasoning_config", None)
+        if job.request.reasoning.HasField("max_tokens") and not (reasoning and reasoning.enabled):
+            raise FeatureOff("reasoning.max_tokens: this server does not know what thoughts begin and end with")
         room = self._limits.context_length - len(prompt["prompt_token_ids"])
         params = translation.sampling_params(job.request, self._defaults, job.streamed, room)
         traced = self._llm.observability_config.otlp_traces_endpoint is not None
         headers = job.trace_headers if traced else None
         adapter = {"lora_request": self._adapters.request(job.adapter)}
-        return Prepared(prompt, params, headers, translation.asked_tokens(job.request, self._defaults), adapter)
+        asked = translation.asked_tokens(job.request, self._defaults)
+        constrained = "structured_output" if job.request.HasField("structured_output") else None
+        return Prepared(prompt, params, headers, asked, adapter, constrained)
 
     def refusal(self, sequences: int) -> ServiceError | None:
         """See Engine.refusal."""

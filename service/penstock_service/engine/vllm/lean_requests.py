@@ -187,7 +187,8 @@ class _Request:
     def _end(self, reason: str, stop: int | str | None, ending: Ending) -> None:
         self._owner.forget(self._job.id)
         try:
-            finish = translation.finish(reason, stop, self._prepared.asked_tokens, ending.usage.completion_tokens)
+            prepared, tokens = self._prepared, ending.usage.completion_tokens
+            finish = translation.finish(reason, stop, prepared.asked_tokens, tokens, prepared.constrained)
         except Exception as error:
             self._receiver.failed(error, ending)
         else:

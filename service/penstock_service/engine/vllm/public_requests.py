@@ -94,7 +94,11 @@ class _Pump:
         ending = self.ending(sequence.text, sequence.token_ids)
         try:
             finish = translation.finish(
-                sequence.finish_reason, sequence.stop_reason, self._prepared.asked_tokens, self._tokens
+                sequence.finish_reason,
+                sequence.stop_reason,
+                self._prepared.asked_tokens,
+                self._tokens,
+                self._prepared.constrained,
             )
         except Exception as error:
             self._receiver.failed(error, ending)

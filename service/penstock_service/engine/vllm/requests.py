@@ -19,6 +19,7 @@ class Prepared(NamedTuple):
     trace_headers: Mapping[str, str] | None  # None unless vLLM traces
     asked_tokens: int | None  # by the caller or the model's generation_config; None for all that fit
     engine_arguments: Mapping[str, Any] = {}  # further ones of AsyncLLM.generate
+    constrained: str | None = None  # the field of the request that constrains the output
 
 
 class Output(Protocol):

@@ -9,7 +9,7 @@ from vllm.v1.metrics.stats import RequestStateStats
 from penstock.v1 import generation_pb2 as pb
 from penstock_service.engine.timings import measured
 from penstock_service.engine.vllm.structured_outputs import structured_outputs_params
-from penstock_service.errors import Unavailable
+from penstock_service.errors import InvalidRequest, Unavailable, Violation
 
 _SAMPLING_FIELDS = (
     "temperature",
@@ -107,10 +107,17 @@ def asked_tokens(request: pb.GenerateRequest, defaults: Mapping[str, Any]) -> in
     return default and max(default, request.stopping.min_tokens)
 
 
-def finish(reason: str, stop: int | str | None, asked: int | None, tokens: int) -> pb.Finish:
-    """Why a sequence of `tokens` ended. Raises Unavailable for an abort, which nobody asked for if we see it here."""
+def finish(
+    reason: str, stop: int | str | None, asked: int | None, tokens: int, constrained: str | None = None
+) -> pb.Finish:
+    """Why a sequence of `tokens` ended; `constrained` is the field that constrains it, if one does.
+
+    Raises Unavailable for an abort, which nobody asked for if we see it here.
+    """
     if reason == "abort":
         raise Unavailable("ENGINE_DEAD")
+    if reason == "error" and constrained is not None:
+        raise InvalidRequest([Violation(constrained, "allows no next token that the sampling options allow as well")])
     if reason == "error":
         raise RuntimeError("vLLM ended a request with an error")
     if reason == "length":
