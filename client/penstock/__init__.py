@@ -4,7 +4,10 @@
 """
 
 from penstock.aio import AsyncClient
+from penstock.batch import BatchReply
+from penstock.chunk import Chunk, Delta
 from penstock.client import Client
+from penstock.embeddings import EmbedReply
 from penstock.errors import (
     APIConnectionError,
     APIError,
@@ -23,7 +26,8 @@ from penstock.errors import (
     StreamInterrupted,
     Violation,
 )
-from penstock.reply import Chunk, Reply
+from penstock.estimate import Estimate
+from penstock.reply import Answer, Reply
 from penstock.stream import AsyncStream, Stream
 from penstock.version import __version__
 
@@ -31,13 +35,18 @@ __all__ = [
     "APIConnectionError",
     "APIError",
     "APITimeoutError",
+    "Answer",
     "AsyncClient",
     "AsyncStream",
     "AuthenticationError",
     "BadRequestError",
+    "BatchReply",
     "Chunk",
     "Client",
     "ConflictError",
+    "Delta",
+    "EmbedReply",
+    "Estimate",
     "InternalServerError",
     "NotFoundError",
     "NotSupportedError",

@@ -5,10 +5,11 @@ from __future__ import annotations
 from penstock.errors import InternalServerError
 from penstock.reply import Reply
 from penstock.v1.generation_pb2 import (
-    Finish,
     GenerateChunk,
     GenerateResponse,
     SequenceDelta,
+    ToolCall,
+    ToolCallDelta,
 )
 from penstock.v1.generation_pb2 import (
     Sequence as GeneratedSequence,
@@ -18,19 +19,48 @@ from penstock.v1.generation_pb2 import (
 class _Folded:
     """One sequence."""
 
-    __slots__ = ("finish", "pieces", "token_ids")
+    __slots__ = ("calls", "pieces", "sequence", "thoughts")
 
-    def __init__(self) -> None:
+    def __init__(self, index: int) -> None:
+        self.sequence = GeneratedSequence(index=index)
         self.pieces: list[str] = []
-        self.token_ids: list[int] = []
-        self.finish: Finish | None = None
+        self.thoughts: list[str] = []
+        self.calls: dict[int, _FoldedCall] = {}
 
     def add(self, delta: SequenceDelta) -> None:
         self.pieces.append(delta.text)
-        if delta.token_ids:
-            self.token_ids.extend(delta.token_ids)
+        self.thoughts.append(delta.reasoning)
+        self.sequence.token_ids.extend(delta.token_ids)
+        self.sequence.tokens.extend(delta.tokens)
+        for call in delta.tool_calls:
+            self.calls.setdefault(call.index, _FoldedCall()).add(call)
         if delta.HasField("finish"):
-            self.finish = delta.finish
+            self.sequence.finish.CopyFrom(delta.finish)
+
+    def whole(self) -> GeneratedSequence:
+        self.sequence.text = "".join(self.pieces)
+        self.sequence.reasoning = "".join(self.thoughts)
+        self.sequence.tool_calls.extend(call.whole() for _, call in sorted(self.calls.items()))
+        return self.sequence
+
+
+class _FoldedCall:
+    """One call of a tool."""
+
+    __slots__ = ("id", "name", "pieces")
+
+    def __init__(self) -> None:
+        self.id = ""
+        self.name = ""
+        self.pieces: list[str] = []
+
+    def add(self, delta: ToolCallDelta) -> None:
+        self.id = self.id or delta.id
+        self.name = self.name or delta.name
+        self.pieces.append(delta.arguments)
+
+    def whole(self) -> ToolCall:
+        return ToolCall(id=self.id, name=self.name, arguments="".join(self.pieces))
 
 
 class Accumulator:
@@ -91,6 +121,9 @@ class Accumulator:
                 sequences=_sequences(merged),
                 usage=merged.usage if merged.HasField("usage") else None,
                 timings=merged.timings if merged.HasField("timings") else None,
+                prompt=merged.prompt,
+                settings=merged.settings if merged.HasField("settings") else None,
+                adapter=merged.adapter if merged.HasField("adapter") else None,
             )
         )
 
@@ -100,10 +133,9 @@ class Accumulator:
 
 def _sequences(merged: GenerateChunk) -> list[GeneratedSequence]:
     """There is a first one even if nothing has come of it."""
-    sequences = {0: _Folded()}
+    sequences = {0: _Folded(0)}
     for delta in merged.deltas:
-        sequences.setdefault(delta.index, _Folded()).add(delta)
-    return [
-        GeneratedSequence(index=index, text="".join(folded.pieces), token_ids=folded.token_ids, finish=folded.finish)
-        for index, folded in sorted(sequences.items())
-    ]
+        if delta.index not in sequences:
+            sequences[delta.index] = _Folded(delta.index)
+        sequences[delta.index].add(delta)
+    return [folded.whole() for _, folded in sorted(sequences.items())]

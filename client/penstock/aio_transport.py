@@ -19,9 +19,30 @@ from penstock.sessions.asyncio_call import AsyncioCall
 from penstock.sessions.riding import Riding, SessionsLike, start_message
 from penstock.statuses import from_rpc_error
 from penstock.stream import AsyncStream
-from penstock.v1.generation_pb2 import GenerateRequest
+from penstock.v1.generation_pb2 import (
+    DetokenizeRequest,
+    DetokenizeResponse,
+    EmbedRequest,
+    EmbedResponse,
+    EstimateRequest,
+    EstimateResponse,
+    GenerateRequest,
+    TokenizeRequest,
+    TokenizeResponse,
+)
 from penstock.v1.mirrors_pb2 import HealthCheckRequest, HealthCheckResponse
-from penstock.v1.models_pb2 import GetModelRequest, ListModelsRequest, ListModelsResponse, Model
+from penstock.v1.models_pb2 import (
+    GetModelRequest,
+    ListModelsRequest,
+    ListModelsResponse,
+    LoadAdapterRequest,
+    LoadAdapterResponse,
+    Model,
+    SetAliasRequest,
+    SetAliasResponse,
+    UnloadAdapterRequest,
+    UnloadAdapterResponse,
+)
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
@@ -40,6 +61,24 @@ class AsyncTransport:
     ) -> Reply:
         rpc = self._channel.calls().generate
         return Reply(await self._unary(rpc, request, timeout, metadata, request.request_id))
+
+    async def embed(self, request: EmbedRequest, timeout: TimeoutLike, metadata: MetadataLike | None) -> EmbedResponse:
+        return await self._unary(self._channel.calls().embed, request, timeout, metadata, request.request_id)
+
+    async def tokenize(
+        self, request: TokenizeRequest, timeout: TimeoutLike, metadata: MetadataLike | None
+    ) -> TokenizeResponse:
+        return await self._unary(self._channel.calls().tokenize, request, timeout, metadata)
+
+    async def detokenize(
+        self, request: DetokenizeRequest, timeout: TimeoutLike, metadata: MetadataLike | None
+    ) -> DetokenizeResponse:
+        return await self._unary(self._channel.calls().detokenize, request, timeout, metadata)
+
+    async def estimate(
+        self, request: EstimateRequest, timeout: TimeoutLike, metadata: MetadataLike | None
+    ) -> EstimateResponse:
+        return await self._unary(self._channel.calls().estimate, request, timeout, metadata)
 
     def stream(
         self, request: GenerateRequest, timeout: TimeoutLike = CLIENT_DEFAULT, metadata: MetadataLike | None = None
@@ -65,6 +104,21 @@ class AsyncTransport:
 
     async def get_model(self, request: GetModelRequest, timeout: TimeoutLike, metadata: MetadataLike | None) -> Model:
         return await self._unary(self._channel.calls().get_model, request, timeout, metadata)
+
+    async def load_adapter(
+        self, request: LoadAdapterRequest, timeout: TimeoutLike, metadata: MetadataLike | None
+    ) -> LoadAdapterResponse:
+        return await self._unary(self._channel.calls().load_adapter, request, timeout, metadata)
+
+    async def unload_adapter(
+        self, request: UnloadAdapterRequest, timeout: TimeoutLike, metadata: MetadataLike | None
+    ) -> UnloadAdapterResponse:
+        return await self._unary(self._channel.calls().unload_adapter, request, timeout, metadata)
+
+    async def set_alias(
+        self, request: SetAliasRequest, timeout: TimeoutLike, metadata: MetadataLike | None
+    ) -> SetAliasResponse:
+        return await self._unary(self._channel.calls().set_alias, request, timeout, metadata)
 
     async def health(
         self, request: HealthCheckRequest, timeout: TimeoutLike, metadata: MetadataLike | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import operator
 from collections.abc import Iterable, Mapping
 
@@ -40,6 +41,24 @@ def one_of(argument: str, value: object, allowed: Iterable[str]) -> str:
     if given not in allowed:
         raise ArgumentValueError(argument, f"is {given[:32]!r}; it must be one of {', '.join(allowed)}")
     return given
+
+
+def mapping(argument: str, value: object, expected: str) -> Mapping[str, object]:
+    """`value`, which must be a dict or the like; `expected` says in the error what it would have."""
+    if not isinstance(value, Mapping):
+        raise ArgumentTypeError(argument, expected, value)
+    return value
+
+
+def json_text(argument: str, value: object) -> str:
+    """`value` as JSON: text is taken for JSON already, a dict is written as JSON."""
+    if isinstance(value, str):
+        return text(argument, value)
+    fields = mapping(argument, value, "a dict, or JSON as a str")
+    try:
+        return text(argument, json.dumps(fields, ensure_ascii=False, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ArgumentValueError(argument, f"cannot be written as JSON: {error}") from error
 
 
 def flag(argument: str, value: object) -> bool:

@@ -14,10 +14,33 @@ from penstock.sessions.asyncio_session import AsyncioSession
 from penstock.sessions.blocking import BlockingSession
 from penstock.sessions.blocking_call import BlockingCall
 from penstock.sessions.pool import SessionPool
-from penstock.v1.generation_pb2 import GenerateChunk, GenerateRequest, GenerateResponse
+from penstock.v1.generation_pb2 import (
+    DetokenizeRequest,
+    DetokenizeResponse,
+    EmbedRequest,
+    EmbedResponse,
+    EstimateRequest,
+    EstimateResponse,
+    GenerateChunk,
+    GenerateRequest,
+    GenerateResponse,
+    TokenizeRequest,
+    TokenizeResponse,
+)
 from penstock.v1.generation_pb2_grpc import GenerationStub
 from penstock.v1.mirrors_pb2 import HealthCheckRequest, HealthCheckResponse
-from penstock.v1.models_pb2 import GetModelRequest, ListModelsRequest, ListModelsResponse, Model
+from penstock.v1.models_pb2 import (
+    GetModelRequest,
+    ListModelsRequest,
+    ListModelsResponse,
+    LoadAdapterRequest,
+    LoadAdapterResponse,
+    Model,
+    SetAliasRequest,
+    SetAliasResponse,
+    UnloadAdapterRequest,
+    UnloadAdapterResponse,
+)
 from penstock.v1.models_pb2_grpc import ModelsStub
 
 # Called by its name with mirror messages, because grpcio-health-checking would be one more dependency.
@@ -34,8 +57,17 @@ class Calls:
         self.channel = channel
         self.generate: grpc.UnaryUnaryMultiCallable[GenerateRequest, GenerateResponse] = generation.Generate
         self.stream_generate: grpc.UnaryStreamMultiCallable[GenerateRequest, GenerateChunk] = generation.StreamGenerate
+        self.embed: grpc.UnaryUnaryMultiCallable[EmbedRequest, EmbedResponse] = generation.Embed
+        self.tokenize: grpc.UnaryUnaryMultiCallable[TokenizeRequest, TokenizeResponse] = generation.Tokenize
+        self.detokenize: grpc.UnaryUnaryMultiCallable[DetokenizeRequest, DetokenizeResponse] = generation.Detokenize
+        self.estimate: grpc.UnaryUnaryMultiCallable[EstimateRequest, EstimateResponse] = generation.Estimate
         self.list_models: grpc.UnaryUnaryMultiCallable[ListModelsRequest, ListModelsResponse] = models.ListModels
         self.get_model: grpc.UnaryUnaryMultiCallable[GetModelRequest, Model] = models.GetModel
+        self.load_adapter: grpc.UnaryUnaryMultiCallable[LoadAdapterRequest, LoadAdapterResponse] = models.LoadAdapter
+        self.unload_adapter: grpc.UnaryUnaryMultiCallable[UnloadAdapterRequest, UnloadAdapterResponse] = (
+            models.UnloadAdapter
+        )
+        self.set_alias: grpc.UnaryUnaryMultiCallable[SetAliasRequest, SetAliasResponse] = models.SetAlias
         self.health: grpc.UnaryUnaryMultiCallable[HealthCheckRequest, HealthCheckResponse] = channel.unary_unary(
             HEALTH_CHECK, HealthCheckRequest.SerializeToString, HealthCheckResponse.FromString
         )
@@ -57,8 +89,19 @@ class AsyncCalls:
         self.stream_generate: grpc.aio.UnaryStreamMultiCallable[GenerateRequest, GenerateChunk] = (
             generation.StreamGenerate
         )
+        self.embed: grpc.aio.UnaryUnaryMultiCallable[EmbedRequest, EmbedResponse] = generation.Embed
+        self.tokenize: grpc.aio.UnaryUnaryMultiCallable[TokenizeRequest, TokenizeResponse] = generation.Tokenize
+        self.detokenize: grpc.aio.UnaryUnaryMultiCallable[DetokenizeRequest, DetokenizeResponse] = generation.Detokenize
+        self.estimate: grpc.aio.UnaryUnaryMultiCallable[EstimateRequest, EstimateResponse] = generation.Estimate
         self.list_models: grpc.aio.UnaryUnaryMultiCallable[ListModelsRequest, ListModelsResponse] = models.ListModels
         self.get_model: grpc.aio.UnaryUnaryMultiCallable[GetModelRequest, Model] = models.GetModel
+        self.load_adapter: grpc.aio.UnaryUnaryMultiCallable[LoadAdapterRequest, LoadAdapterResponse] = (
+            models.LoadAdapter
+        )
+        self.unload_adapter: grpc.aio.UnaryUnaryMultiCallable[UnloadAdapterRequest, UnloadAdapterResponse] = (
+            models.UnloadAdapter
+        )
+        self.set_alias: grpc.aio.UnaryUnaryMultiCallable[SetAliasRequest, SetAliasResponse] = models.SetAlias
         self.health: grpc.aio.UnaryUnaryMultiCallable[HealthCheckRequest, HealthCheckResponse] = channel.unary_unary(
             HEALTH_CHECK, HealthCheckRequest.SerializeToString, HealthCheckResponse.FromString
         )

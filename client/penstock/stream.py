@@ -15,9 +15,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from penstock.accumulate import Accumulator
+from penstock.chunk import Chunk
 from penstock.chunk_calls import AsyncChunkCall, ChunkCall
 from penstock.errors import APIError, RequestCancelled, StreamInterrupted
-from penstock.reply import Chunk, Reply
+from penstock.reply import Reply
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -37,7 +38,7 @@ class _Progress:
 
     @property
     def text(self) -> str:
-        """The text received so far."""
+        """The text received so far; that of the first sequence, if there are several."""
         return self._received.text
 
     def _end(self) -> None:

@@ -15,9 +15,11 @@ from penstock_gateway.errors import HANDLERS
 from penstock_gateway.paths import TidyPaths
 from penstock_gateway.request_log import RequestLog
 from penstock_gateway.routes import absent
+from penstock_gateway.routes.embeddings import Embeddings
 from penstock_gateway.routes.generation import Generation
 from penstock_gateway.routes.health import Health
 from penstock_gateway.routes.models import Models
+from penstock_gateway.routes.ollama import Ollama
 from penstock_gateway.settings import Settings
 
 READABLE_BY_WEB_PAGES = ("x-request-id", "retry-after", "retry-after-ms", "x-should-retry")
@@ -44,11 +46,15 @@ def create_app(settings: Settings, drain: Drain) -> ASGIApp:
 
 def _routes(client: AsyncClient, settings: Settings, drain: Drain) -> list[BaseRoute]:
     generation, models = Generation(client, settings, drain), Models(client)
+    ollama = Ollama(client, settings, drain)
     return [
         Route("/v1/chat/completions", generation.chat_completions, methods=["POST"]),
         Route("/v1/completions", generation.completions, methods=["POST"]),
+        Route("/v1/embeddings", Embeddings(client, settings, drain).create, methods=["POST"]),
         Route("/v1/models", models.list, methods=["GET"]),
         Route("/v1/models/{id:path}", models.retrieve, methods=["GET"]),
+        Route("/api/chat", ollama.chat, methods=["POST"]),
+        Route("/api/embed", ollama.embed, methods=["POST"]),
         Route("/health", Health(client).show, methods=["GET"]),
         *(Route(path, absent.not_offered, methods=absent.METHODS) for path in absent.PATHS),
     ]

@@ -1,6 +1,9 @@
 """What a caller's headers ask of the gRPC call. Pure."""
 
 from collections.abc import Mapping
+from typing import Any
+
+from penstock_gateway.settings import Settings
 
 LONGEST_SECONDS = 86_400.0  # a longer deadline is none
 TRACE_HEADERS = ("traceparent", "tracestate")
@@ -27,3 +30,10 @@ def patience(headers: Mapping[str, str]) -> float | None:
 def deadline(asked: float | None, default: float | None, most: float | None) -> float | None:
     """Seconds until the call must be over: what was asked for or the default, and never beyond `most`."""
     return min((limit for limit in (asked if asked is not None else default, most) if limit is not None), default=None)
+
+
+def call_options(headers: Mapping[str, str], settings: Settings, stream: bool) -> dict[str, Any]:
+    """What the facade's functions take beside their parameters."""
+    asked = None if stream else patience(headers)
+    timeout = deadline(asked, settings.timeout_seconds, settings.max_timeout_seconds)
+    return {"timeout": timeout, "extra_headers": trace_metadata(headers)}

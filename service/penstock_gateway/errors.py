@@ -1,4 +1,4 @@
-"""Turns what a route raised into a reply. The shape of errors is the client's (`penstock.openai_shape.errors`)."""
+"""Turns what a route raised into a reply, in OpenAI's shape (`penstock.openai_shape.errors`) or in Ollama's."""
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -8,8 +8,10 @@ from starlette.types import ExceptionHandler
 from penstock.errors import APIError, BadRequestError, InternalServerError, NotFoundError
 from penstock.openai_shape.errors import error_response
 from penstock_gateway.disconnect import CallerGoneError
+from penstock_gateway.ollama.replies import ollama_error
 from penstock_gateway.request_log import record_of, shortened
 
+OLLAMA_PATHS = "/api/"  # whose callers look for Ollama's errors
 CALLER_GONE = 499  # nginx's number; nobody but the log sees it
 
 
@@ -23,8 +25,9 @@ async def _refuse(request: Request, raised: Exception) -> Response:
     error = _told(request, raised)
     record_of(request.scope).fail(error)
     reply = error_response(error)
+    body = ollama_error(error) if request.scope["path"].startswith(OLLAMA_PATHS) else reply.body
     allow = raised.headers if isinstance(raised, HTTPException) else None
-    return JSONResponse(reply.body, reply.status, {**reply.headers, **(allow or {})})
+    return JSONResponse(body, reply.status, {**reply.headers, **(allow or {})})
 
 
 def _told(request: Request, raised: Exception) -> APIError:

@@ -11,6 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from penstock.errors import APIError
+from penstock.openai_shape.embedding_types import EmbeddingUsage
 from penstock.openai_shape.types import CompletionUsage
 
 log = structlog.get_logger("penstock.gateway")
@@ -44,11 +45,13 @@ class RequestRecord:
         """Take what the body asks for."""
         self.model, self.stream = model and shortened(model), stream
 
-    def answers(self, model: str, usage: CompletionUsage | None) -> None:
+    def answers(self, model: str, usage: CompletionUsage | EmbeddingUsage | None) -> None:
         """Take what a reply or a chunk says: the model, if none was asked for, and the tokens, where it has them."""
         self.model = self.model or model
         if usage is not None:
-            self.prompt_tokens, self.completion_tokens = usage.prompt_tokens, usage.completion_tokens
+            self.prompt_tokens = usage.prompt_tokens
+        if isinstance(usage, CompletionUsage):
+            self.completion_tokens = usage.completion_tokens
 
     def fail(self, error: Exception) -> None:
         """Take the kind of an error and, of one that has it, the contract's reason; not its text."""

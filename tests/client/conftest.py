@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import pytest
@@ -104,6 +105,10 @@ class BlockingCaller:
     async def generate(self, *args: Any, **options: Any) -> Reply:
         return await in_thread(self.client.generate, *args, **options)
 
+    async def call(self, name: str, *args: Any, **options: Any) -> Any:
+        """A method of the client by its name, such as "models.set_alias"."""
+        return await in_thread(attrgetter(name)(self.client), *args, **options)
+
     def stream(self, *args: Any, **options: Any) -> BlockingStream:
         return BlockingStream(self.client.stream(*args, **options))
 
@@ -144,6 +149,10 @@ class AsyncioCaller:
 
     async def generate(self, *args: Any, **options: Any) -> Reply:
         return await self.client.generate(*args, **options)
+
+    async def call(self, name: str, *args: Any, **options: Any) -> Any:
+        """A method of the client by its name, such as "models.set_alias"."""
+        return await attrgetter(name)(self.client)(*args, **options)
 
     def stream(self, *args: Any, **options: Any) -> AsyncioStream:
         return AsyncioStream(self.client.stream(*args, **options))

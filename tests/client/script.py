@@ -108,16 +108,26 @@ class Recorded:
 
 
 def _chunks(script: ScriptedServer, request: pb.GenerateRequest) -> Iterable[pb.GenerateChunk]:
-    seqs = script.seqs or list(range(len(script.texts)))
-    chunks = [
-        pb.GenerateChunk(seq=seq, deltas=[pb.SequenceDelta(text=text, token_ids=[seq])])
-        for seq, text in zip(seqs, script.texts, strict=True)
-    ]
+    chunks = _scripted_deltas(script) if script.deltas else _scripted_texts(script)
+    chunks[0].MergeFrom(script.first)
     chunks[0].id, chunks[0].model, chunks[0].request_id = "gen-1", "tiny", request.request_id
     if not script.without_end:
-        chunks[-1].deltas[0].finish.CopyFrom(script.finish)
+        if not script.deltas:
+            chunks[-1].deltas[0].finish.CopyFrom(script.finish)
         if script.usage_apart:
             chunks.append(pb.GenerateChunk(seq=len(chunks)))
         chunks[-1].usage.CopyFrom(USAGE)
         chunks[-1].timings.CopyFrom(TIMINGS)
     return chunks
+
+
+def _scripted_texts(script: ScriptedServer) -> list[pb.GenerateChunk]:
+    seqs = script.seqs or list(range(len(script.texts)))
+    return [
+        pb.GenerateChunk(seq=seq, deltas=[pb.SequenceDelta(text=text, token_ids=[seq])])
+        for seq, text in zip(seqs, script.texts, strict=True)
+    ]
+
+
+def _scripted_deltas(script: ScriptedServer) -> list[pb.GenerateChunk]:
+    return [pb.GenerateChunk(seq=seq, deltas=deltas) for seq, deltas in enumerate(script.deltas or ())]

@@ -27,6 +27,13 @@ class ScriptedServer:
 
     def __init__(self) -> None:
         self.texts = ["Hello", " wörld"]
+        self.deltas: list[list[pb.SequenceDelta]] | None = None  # sends these, a list a chunk, instead of the texts
+        self.first = pb.GenerateChunk()  # what the first chunk has besides
+        self.answers: dict[str, Message] = {}  # what unary calls return, by the RPC's name
+        self.tiny = models_pb2.Model(
+            name="tiny", aliases=["prod"], context_length=1024, vocabulary_size=512, chat=True, engine="simulated"
+        )
+        self.asked: list[Message] = []  # of the unary calls other than Generate
         self.finish = pb.Finish(reason=pb.FINISH_REASON_STOP)
         self.failure: Failure | None = None
         self.block_after: int | None = None  # waits for `release` after so many chunks, or before a unary answer
@@ -58,7 +65,7 @@ class ScriptedServer:
     async def start(self) -> None:
         self._server = grpc.aio.server()
         generation_pb2_grpc.add_GenerationServicer_to_server(_Generation(self), self._server)
-        models_pb2_grpc.add_ModelsServicer_to_server(_Models(), self._server)
+        models_pb2_grpc.add_ModelsServicer_to_server(_Models(self), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
         self.port = self._server.add_insecure_port("127.0.0.1:0")
         self.target = f"127.0.0.1:{self.port}"
@@ -78,6 +85,15 @@ class ScriptedServer:
         """Fail as the Penstock server does: with ErrorInfo of its domain before other details."""
         info = error_details_pb2.ErrorInfo(reason=reason, domain="penstock")
         self.fail(status, f"scripted {reason}", info, *details, after=after)
+
+    async def answer(self, rpc: str, request: Message, context: Context) -> Any:
+        """What a unary call other than Generate returns: what `answers` has for it, or the script's failure."""
+        self.asked.append(request)
+        self.seconds_left.append(context.time_remaining())
+        self.metadata.append(dict(context.invocation_metadata() or ()))
+        if self.failure is not None:
+            await self.failure.abort(context)
+        return self.answers[rpc]
 
     def saw(self, request: pb.GenerateRequest, context: Context, start: pb.StartCall | None = None) -> None:
         """A call came: by itself, or with `start` in the session that has the context."""
@@ -104,6 +120,8 @@ class _Generation(generation_pb2_grpc.GenerationServicer):
             except Refused as refused:
                 await refused.failure.abort(context)
             await pause(self.script, 0)
+        if "Generate" in self.script.answers:
+            return self.script.answers["Generate"]  # type: ignore[return-value]
         sequence = pb.Sequence(text="".join(self.script.texts), token_ids=[7, 8], finish=self.script.finish)
         return pb.GenerateResponse(
             id="gen-1",
@@ -113,6 +131,18 @@ class _Generation(generation_pb2_grpc.GenerationServicer):
             timings=TIMINGS,
             request_id=request.request_id,
         )
+
+    async def Embed(self, request: pb.EmbedRequest, context: Context) -> Any:
+        return await self.script.answer("Embed", request, context)
+
+    async def Tokenize(self, request: pb.TokenizeRequest, context: Context) -> Any:
+        return await self.script.answer("Tokenize", request, context)
+
+    async def Detokenize(self, request: pb.DetokenizeRequest, context: Context) -> Any:
+        return await self.script.answer("Detokenize", request, context)
+
+    async def Estimate(self, request: pb.EstimateRequest, context: Context) -> Any:
+        return await self.script.answer("Estimate", request, context)
 
     async def StreamGenerate(  # type: ignore[override]  # the stubs know generators only
         self, request: pb.GenerateRequest, context: Context
@@ -145,17 +175,25 @@ class _CountedHealth(health.aio.HealthServicer):  # type: ignore[misc]
 
 
 class _Models(models_pb2_grpc.ModelsServicer):
-    TINY = models_pb2.Model(
-        name="tiny", aliases=["prod"], context_length=1024, vocabulary_size=512, chat=True, engine="simulated"
-    )
+    def __init__(self, script: ScriptedServer) -> None:
+        self.script = script
+
+    async def LoadAdapter(self, request: models_pb2.LoadAdapterRequest, context: Context) -> Any:
+        return await self.script.answer("LoadAdapter", request, context)
+
+    async def UnloadAdapter(self, request: models_pb2.UnloadAdapterRequest, context: Context) -> Any:
+        return await self.script.answer("UnloadAdapter", request, context)
+
+    async def SetAlias(self, request: models_pb2.SetAliasRequest, context: Context) -> Any:
+        return await self.script.answer("SetAlias", request, context)
 
     async def ListModels(
         self, request: models_pb2.ListModelsRequest, context: Context
     ) -> models_pb2.ListModelsResponse:
-        return models_pb2.ListModelsResponse(models=[self.TINY])
+        return models_pb2.ListModelsResponse(models=[self.script.tiny])
 
     async def GetModel(self, request: models_pb2.GetModelRequest, context: Context) -> models_pb2.Model:
         if request.name not in ("tiny", "prod"):
             info = error_details_pb2.ErrorInfo(reason="MODEL_NOT_FOUND", domain="penstock")
             await Failure(grpc.StatusCode.NOT_FOUND, "there is no such model", [info]).abort(context)
-        return self.TINY
+        return self.script.tiny

@@ -32,6 +32,10 @@ with Client(target, timeout=20) as client:
     assert client.chat.completions.create(messages=messages).choices[0].finish_reason == "stop"
     assert client.models.list().data[0].id == "tiny"
     assert client.health() == "SERVING"
+    tools = [{"name": "add", "parameters": {"type": "object"}, "strict": True}]
+    options = {"template_arguments": {"flag": True, "tone": "dry"}, "logit_bias": {5: 1}, "thinking": False}
+    assert not client.generate(messages=messages, tools=tools, **options).tool_calls
+    assert client.generate_batch(["a", [1]], regex="a").results == []
     try:
         client.models.retrieve("nope")
     except NotFoundError as error:

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from penstock import AsyncClient, StreamInterrupted
+from penstock import AsyncClient, BadRequestError, Reply, StreamInterrupted
+from penstock_service.engine.simulated import SimulatedEngine
 from tests.client.conftest import MakeCaller
 from tests.conftest import OpenService, Running, eventually
 
@@ -55,6 +56,7 @@ async def test_a_stream_cut_by_a_dead_engine_has_its_text_and_its_usage(
     stream = make_caller(running.address).stream("Hello", max_tokens=4000, ignore_eos=True)
     await stream.read()
 
+    assert isinstance(running.engine, SimulatedEngine)
     running.engine.kill()
 
     with pytest.raises(StreamInterrupted) as raised:
@@ -72,3 +74,46 @@ async def test_closing_a_stream_frees_its_generation(make_caller: MakeCaller, st
         await stream.close()
 
     await eventually(lambda: stuck.engine.running == 0, "the engine is idle")
+
+
+async def test_a_batch_gives_each_input_its_own_outcome(make_caller: MakeCaller, simulated: Running) -> None:
+    caller = make_caller(simulated.address)
+    messages = [{"role": "user", "content": "Hi"}]
+
+    fine, empty, chat = await caller.call("generate_batch", ["Hello", "", messages], max_tokens=8, ignore_eos=True)
+
+    alone = await caller.generate("Hello", max_tokens=8, ignore_eos=True)
+    assert fine.text == alone.text
+    assert isinstance(empty, BadRequestError)
+    assert empty.violations[0].field == "batch.inputs[1].prompt"
+    assert isinstance(chat, Reply)
+
+
+async def test_tokens_are_counted_and_read_as_generate_has_them(make_caller: MakeCaller, simulated: Running) -> None:
+    caller = make_caller(simulated.address)
+    reply = await caller.generate("Hello, wörld", max_tokens=8, ignore_eos=True, return_token_ids=True)
+
+    tokens = await caller.call("tokenize", "Hello, wörld")
+
+    assert len(tokens.token_ids) == reply.usage.prompt_tokens
+    assert await caller.call("detokenize", reply.token_ids) == reply.text
+
+
+async def test_an_estimate_tells_what_generate_then_counts(make_caller: MakeCaller, simulated: Running) -> None:
+    caller = make_caller(simulated.address)
+
+    estimate = await caller.call("estimate", "Hello", max_tokens=8)
+    reply = await caller.generate("Hello", max_tokens=8, ignore_eos=True)
+
+    assert estimate.admitted
+    assert estimate.prompt_tokens == reply.usage.prompt_tokens
+    assert estimate.max_completion_tokens == reply.usage.completion_tokens
+
+
+async def test_the_service_names_what_it_does_not_have(make_caller: MakeCaller, simulated: Running) -> None:
+    with pytest.raises(BadRequestError, match="tool parser") as caught:
+        await make_caller(simulated.address).generate(
+            messages=[{"role": "user", "content": "Hi"}], tools=[{"name": "add"}], tool_choice="required"
+        )
+
+    assert caught.value.reason == "FEATURE_OFF"

@@ -145,12 +145,12 @@ async def test_streamed_prompts_are_told_apart_by_index(caller: Caller, include_
 async def test_an_unsupported_parameter_is_refused_by_name_and_nothing_is_sent(
     caller: Caller, server: ScriptedServer
 ) -> None:
-    with pytest.raises(BadRequestError, match="tools") as caught:
-        await caller.chat(messages=MESSAGES, tools=[{"type": "function"}])
+    with pytest.raises(BadRequestError, match="functions") as caught:
+        await caller.chat(messages=MESSAGES, functions=[{"name": "add"}])
     with pytest.raises(TypeError, match="tempreture"):
         await caller.chat(messages=MESSAGES, tempreture=1)
 
-    assert caught.value.param == "tools"
+    assert caught.value.param == "functions"
     assert not server.requests
 
 

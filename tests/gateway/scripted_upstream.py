@@ -10,6 +10,7 @@ import grpc
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from penstock.accumulate import Accumulator
 from penstock.v1 import generation_pb2 as pb
 from penstock.v1 import generation_pb2_grpc, models_pb2, models_pb2_grpc
 
@@ -51,6 +52,8 @@ class Script:
 
     pieces: Sequence[str] = ("Once", " upon", " a time")
     finish: pb.FinishReason = pb.FINISH_REASON_STOP
+    deltas: Sequence[pb.SequenceDelta] = ()  # instead of the pieces, one a chunk
+    vectors: Sequence[Sequence[float]] = ()
     after: int = 0
     failure: Failure | None = None
     hold: bool = False
@@ -65,6 +68,7 @@ class ScriptedUpstream(
 
     script: Script = field(default_factory=Script)
     requests: list[pb.GenerateRequest] = field(default_factory=list)
+    embedded: list[pb.EmbedRequest] = field(default_factory=list)
     metadata: list[dict[str, str | bytes]] = field(default_factory=list)
     time_remaining: list[float | None] = field(default_factory=list)
     called: asyncio.Event = field(default_factory=asyncio.Event)
@@ -77,7 +81,7 @@ class ScriptedUpstream(
         """Forget the last test."""
         await self.set_serving(True)
         self.script = Script()
-        self.requests, self.metadata, self.time_remaining = [], [], []
+        self.requests, self.embedded, self.metadata, self.time_remaining = [], [], [], []
         self.called, self.held, self.cancelled, self.released = (asyncio.Event() for _ in range(4))
 
     async def set_serving(self, serving: bool) -> None:
@@ -98,18 +102,31 @@ class ScriptedUpstream(
         return pb.GenerateResponse(
             id="gen-1",
             model=request.model or MODEL,
-            sequences=[pb.Sequence(text="".join(script.pieces), finish=pb.Finish(reason=script.finish))],
+            sequences=_sequences(script),
             usage=_usage(script),
             request_id=request.request_id,
         )
 
     async def _pieces(self, request, context, script: Script) -> None:  # type: ignore[no-untyped-def]
-        for seq, piece in enumerate(script.pieces):
+        deltas = _deltas(script)
+        for seq, delta in enumerate(deltas):
             if seq == script.after:
                 await self._interfere(script, context)
-            await context.write(self._chunk(request, script, seq, piece))
-        if script.after >= len(script.pieces):
+            await context.write(self._chunk(request, script, seq, delta, last=seq == len(deltas) - 1))
+        if script.after >= len(deltas):
             await self._interfere(script, context)
+
+    async def Embed(self, request, context):  # type: ignore[no-untyped-def]
+        with self._recorded(request, context):
+            await self._interfere(self.script, context)
+        vectors = [pb.Embedding(values=vector, prompt_tokens=2) for vector in self.script.vectors]
+        return pb.EmbedResponse(
+            id="emb-1",
+            model=request.model or MODEL,
+            results=[pb.EmbedResult(embedding=vector) for vector in vectors],
+            usage=pb.Usage(prompt_tokens=2 * len(vectors)),
+            request_id=request.request_id,
+        )
 
     async def ListModels(self, request, context):  # type: ignore[no-untyped-def]
         await self._interfere(self.script, context)
@@ -122,8 +139,13 @@ class ScriptedUpstream(
         return _model(request.name)
 
     @contextmanager
-    def _recorded(self, request: pb.GenerateRequest, context) -> Iterator[None]:  # type: ignore[no-untyped-def]
-        self.requests.append(request)
+    def _recorded(  # type: ignore[no-untyped-def]
+        self, request: pb.GenerateRequest | pb.EmbedRequest, context
+    ) -> Iterator[None]:
+        if isinstance(request, pb.EmbedRequest):
+            self.embedded.append(request)
+        else:
+            self.requests.append(request)
         self.metadata.append(dict(context.invocation_metadata()))
         self.time_remaining.append(context.time_remaining())
         self.called.set()
@@ -140,11 +162,13 @@ class ScriptedUpstream(
         if script.failure is not None:
             await _fail(script.failure, context)
 
-    def _chunk(self, request: pb.GenerateRequest, script: Script, seq: int, piece: str) -> pb.GenerateChunk:
-        chunk = pb.GenerateChunk(seq=seq, deltas=[pb.SequenceDelta(text=piece)])
+    def _chunk(
+        self, request: pb.GenerateRequest, script: Script, seq: int, delta: pb.SequenceDelta, last: bool
+    ) -> pb.GenerateChunk:
+        chunk = pb.GenerateChunk(seq=seq, deltas=[delta])
         if seq == 0:
             chunk.id, chunk.model, chunk.request_id = "gen-1", request.model or MODEL, request.request_id
-        if seq == len(script.pieces) - 1:
+        if last:
             chunk.deltas[0].finish.reason = script.finish
             chunk.usage.CopyFrom(_usage(script))
         return chunk
@@ -156,8 +180,21 @@ async def _fail(failure: Failure, context) -> NoReturn:  # type: ignore[no-untyp
     raise AssertionError("abort raises")
 
 
+def _deltas(script: Script) -> Sequence[pb.SequenceDelta]:
+    return script.deltas or [pb.SequenceDelta(text=piece) for piece in script.pieces]
+
+
+def _sequences(script: Script) -> Sequence[pb.Sequence]:
+    """What the stream's deltas come to."""
+    received = Accumulator()
+    received.add(pb.GenerateChunk(deltas=_deltas(script)))
+    (sequence,) = received.reply().proto.sequences
+    sequence.finish.reason = script.finish
+    return [sequence]
+
+
 def _usage(script: Script) -> pb.Usage:
-    return pb.Usage(prompt_tokens=PROMPT_TOKENS, completion_tokens=len(script.pieces))
+    return pb.Usage(prompt_tokens=PROMPT_TOKENS, completion_tokens=len(_deltas(script)))
 
 
 def _model(name: str) -> models_pb2.Model:
@@ -169,7 +206,8 @@ def _model(name: str) -> models_pb2.Model:
 @asynccontextmanager
 async def serve_upstream() -> AsyncIterator[tuple[str, ScriptedUpstream]]:
     """A scripted upstream on a free port: its address and its servicer."""
-    server, upstream = grpc.aio.server(), ScriptedUpstream()
+    server = grpc.aio.server()
+    upstream = ScriptedUpstream()  # type: ignore[abstract]  # some RPCs have nothing that the gateway calls
     generation_pb2_grpc.add_GenerationServicer_to_server(upstream, server)
     models_pb2_grpc.add_ModelsServicer_to_server(upstream, server)
     health_pb2_grpc.add_HealthServicer_to_server(upstream.healthy, server)

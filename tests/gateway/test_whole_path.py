@@ -1,6 +1,7 @@
 """The gateway in front of the service itself, with the simulated engine."""
 
 import asyncio
+import json
 from typing import Any
 
 import httpx
@@ -100,3 +101,46 @@ async def test_the_official_client_gets_sentences_from_the_real_model(real: Runn
     assert len(deltas) > 5
     assert completion.usage is not None
     assert completion.usage.completion_tokens == 8
+
+
+ADD: Any = {
+    "type": "function",
+    "function": {
+        "name": "add",
+        "parameters": {
+            "type": "object",
+            "properties": {"a": {"type": "integer", "minimum": 0, "maximum": 9}},
+            "required": ["a"],
+        },
+    },
+}
+
+
+@pytest.mark.real_vllm
+@pytest.mark.timeout(600)
+async def test_the_official_client_gets_calls_forms_and_logprobs_from_the_real_model(real: Running) -> None:
+    # The penalty keeps a small model from filling the form with white space.
+    asked: Any = {"model": "builtin", "messages": CHAT["messages"], "temperature": 0, "frequency_penalty": 2}
+    tools: Any = {"tools": [ADD], "tool_choice": "required"}
+    form: Any = {"type": "json_schema", "json_schema": {"name": "sum", "schema": ADD["function"]["parameters"]}}
+    async with (
+        serve_gateway(upstream=real.address) as url,
+        openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="EMPTY", max_retries=0) as ai,
+    ):
+        create = ai.chat.completions.create
+        called = await create(**asked, **tools)
+        async with ai.chat.completions.stream(**asked, **tools) as stream:
+            streamed = await stream.get_final_completion()
+        formed = await create(**asked, response_format=form)
+        likely = await create(**asked, logprobs=True, top_logprobs=2, n=2, max_tokens=3)
+
+    for completion in (called, streamed):
+        call: Any = (completion.choices[0].message.tool_calls or [])[0]
+        assert call.function.name == "add"
+        assert 0 <= json.loads(call.function.arguments)["a"] <= 9
+        assert completion.choices[0].finish_reason == "tool_calls"
+    assert 0 <= json.loads(formed.choices[0].message.content or "")["a"] <= 9
+    assert [choice.index for choice in likely.choices] == [0, 1]
+    for choice in likely.choices:
+        assert choice.logprobs is not None
+        assert [len(token.top_logprobs) for token in choice.logprobs.content or []] == [2, 2, 2]

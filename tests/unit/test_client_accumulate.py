@@ -66,6 +66,50 @@ def test_several_sequences_are_kept_apart() -> None:
     assert [(sequence.index, sequence.text) for sequence in sequences] == [(0, "ac"), (1, "b")]
 
 
+def test_everything_a_sequence_has_is_put_together() -> None:
+    received = Accumulator()
+    calls = [pb.ToolCallDelta(index=0, id="c0", name="add", arguments='{"a"')]
+    more = [pb.ToolCallDelta(index=1, id="c1", name="now"), pb.ToolCallDelta(index=0, arguments=": 1}")]
+    first = pb.SequenceDelta(reasoning="Hm", tool_calls=calls, token_ids=[1], tokens=[pb.TokenInfo(token_id=1)])
+    second = pb.SequenceDelta(reasoning="...", tool_calls=more, token_ids=[2], tokens=[pb.TokenInfo(token_id=2)])
+    received.add(pb.GenerateChunk(seq=0, deltas=[first]))
+    received.add(pb.GenerateChunk(seq=1, deltas=[second]))
+
+    reply = received.reply()
+
+    assert reply.reasoning == "Hm..."
+    assert list(reply.tool_calls) == [
+        pb.ToolCall(id="c0", name="add", arguments='{"a": 1}'),
+        pb.ToolCall(id="c1", name="now"),
+    ]
+    assert list(reply.token_ids) == [token.token_id for token in reply.tokens] == [1, 2]
+
+
+def test_what_only_the_first_chunk_has_is_kept() -> None:
+    received = Accumulator()
+    first = chunk(0, "a")
+    first.prompt.add(token_id=7)
+    first.settings.num_sequences = 1
+    first.adapter.name = "poet"
+
+    received.add(first)
+    received.add(finished(1))
+
+    reply = received.reply()
+    assert [token.token_id for token in reply.prompt] == [7]
+    assert reply.settings == pb.Settings(num_sequences=1)
+    assert reply.adapter == pb.AdapterVersion(name="poet")
+
+
+def test_what_was_not_sent_is_absent() -> None:
+    received = Accumulator()
+    received.add(chunk(0, "a"))
+
+    reply = received.reply()
+
+    assert (reply.settings, reply.adapter, list(reply.tool_calls), reply.reasoning) == (None, None, [], "")
+
+
 def test_each_sequence_needs_its_finish_reason() -> None:
     received = Accumulator()
     received.add(chunk(0, "a", index=1))

@@ -17,13 +17,14 @@ from penstock import errors
 from penstock.openai_shape.body import chat_arguments, completion_arguments
 from penstock.openai_shape.create import chat_create, completion_create
 from penstock.openai_shape.errors import error_response
-from penstock.openai_shape.parameters import CHAT_PARAMETERS, COMPLETION_PARAMETERS
+from penstock.openai_shape.parameters import CHAT_PARAMETERS, COMPLETION_PARAMETERS, EXTRA_PARAMETERS
 from penstock.openai_shape.signatures import ChatParameters, CompletionParameters
 from penstock.openai_shape.types import ChatCompletionChunk, ChoiceDelta, ChunkChoice, Completion
 from penstock.statuses import from_status
 from penstock.v1 import generation_pb2 as pb
 
 MESSAGES = [{"role": "user", "content": "Hi"}]
+TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
 OWN = {"timeout", "extra_headers", "extra_query", "extra_body"}
 
 
@@ -84,16 +85,18 @@ def test_the_mapped_parameters_land_in_the_request() -> None:
         {"n": 1},
         {"logprobs": False, "top_logprobs": 0},
         {"tools": [], "tool_choice": "auto", "parallel_tool_calls": True},
+        {"tool_choice": "none", "parallel_tool_calls": False},
         {"functions": [], "function_call": "none"},
         {"response_format": {"type": "text"}},
         {"logit_bias": {}},
         {"modalities": ["text"]},
         {"user": "me", "metadata": {"a": "b"}, "store": True, "service_tier": "auto", "safety_identifier": "x"},
-        {"prompt_cache_key": "k", "reasoning_effort": "low", "verbosity": "low"},
+        {"prompt_cache_key": "k", "verbosity": "low"},
         {"audio": None, "tools": None, "n": None, "stop": None, "web_search_options": None},
         {"stream_options": None, "stream": None},
         {"stream_options": {"include_usage": None, "include_obfuscation": False}},
         {"extra_body": {"use_beam_search": False, "guided_json": None, "unknown_to_all": 1}},
+        {"extra_body": {"guided_choice": [], "structured_outputs": {}, "chat_template_kwargs": {}}},
     ],
 )
 def test_what_asks_for_nothing_else_is_accepted(neutral: dict[str, Any]) -> None:
@@ -105,16 +108,11 @@ def test_what_asks_for_nothing_else_is_accepted(neutral: dict[str, Any]) -> None
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("n", 2),
         ("n", True),
-        ("logprobs", True),
+        ("logprobs", 1),
         ("top_logprobs", 3),
-        ("tools", [{"type": "function"}]),
-        ("tool_choice", "required"),
         ("functions", [{"name": "f"}]),
-        ("response_format", {"type": "json_object"}),
         ("response_format", "text"),
-        ("logit_bias", {"5": 1}),
         ("modalities", ["text", "audio"]),
         ("audio", {"voice": "a"}),
         ("web_search_options", {}),
@@ -129,7 +127,7 @@ def test_what_the_contract_does_not_have_is_refused_by_name(name: str, value: An
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("n", 2), ("best_of", 2), ("echo", True), ("suffix", "x"), ("logprobs", 0), ("logit_bias", {"5": 1})],
+    [("best_of", 2), ("echo", True), ("suffix", "x"), ("logprobs", True), ("n", "2")],
 )
 def test_completions_refuse_by_name_too(name: str, value: Any) -> None:
     with pytest.raises(errors.BadRequestError, match=name) as caught:
@@ -138,7 +136,7 @@ def test_completions_refuse_by_name_too(name: str, value: Any) -> None:
     assert caught.value.param == name
 
 
-@pytest.mark.parametrize("name", ["guided_json", "structured_outputs", "chat_template", "continue_final_message"])
+@pytest.mark.parametrize("name", ["chat_template", "documents", "prompt_logprobs", "use_beam_search"])
 def test_vllms_extras_that_change_the_answer_are_refused_by_name(name: str) -> None:
     with pytest.raises(errors.BadRequestError, match=name):
         chat_create({"messages": MESSAGES, "extra_body": {name: True}})
@@ -151,11 +149,44 @@ def test_vllms_extras_that_change_the_answer_are_refused_by_name(name: str) -> N
         ({"messages": None}, "messages"),
         ({"messages": "Hi"}, "messages"),
         ({"messages": [5]}, "messages[0]"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role"),
-        ({"messages": [{"role": "assistant", "tool_calls": [{}]}]}, "messages[0].tool_calls"),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0].type"),
+        ({"messages": [{"role": "function", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "assistant", "function_call": {"name": "f"}}]}, "messages[0].function_call"),
+        ({"messages": [{"role": "assistant", "tool_calls": [{}]}]}, "messages[0].tool_calls[0].id"),
+        ({"messages": [{"role": "user", "content": [{"type": "file"}]}]}, "messages[0].content[0].type"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
+            "messages[0].content[0].image_url.url",
+        ),
+        ({"messages": MESSAGES, "tools": [{"type": "function"}]}, "tools[0].name"),
+        ({"messages": MESSAGES, "tools": [{"type": "custom", "custom": {}}]}, "tools[0].type"),
+        ({"messages": MESSAGES, "tools": {}}, "tools"),
+        ({"messages": MESSAGES, "tools": [TOOL], "tool_choice": {"type": "allowed_tools"}}, "tool_choice.type"),
+        ({"messages": MESSAGES, "n": "2"}, "n"),
+        ({"messages": MESSAGES, "n": 2**31}, "n"),
+        ({"messages": MESSAGES, "top_logprobs": 1}, "top_logprobs"),
+        ({"messages": MESSAGES, "logprobs": True, "top_logprobs": "5"}, "top_logprobs"),
+        ({"messages": MESSAGES, "logit_bias": {"five": 1}}, "logit_bias's key"),
+        ({"messages": MESSAGES, "logit_bias": {"5": "1"}}, "logit_bias[5]"),
+        ({"messages": MESSAGES, "reasoning_effort": "huge"}, "reasoning_effort"),
+        ({"messages": MESSAGES, "response_format": {"type": "xml"}}, "response_format.type"),
+        ({"messages": MESSAGES, "response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+        (
+            {"messages": MESSAGES, "response_format": {"type": "json_schema", "json_schema": {"name": "x"}}},
+            "response_format.json_schema.schema",
+        ),
+        (
+            {"messages": MESSAGES, "response_format": {"type": "json_schema", "json_schema": {"schema": 5}}},
+            "response_format.json_schema.schema",
+        ),
+        ({"messages": MESSAGES, "structured_outputs": {"lark": "x"}}, "structured_outputs.lark"),
+        ({"messages": MESSAGES, "structured_outputs": {"regex": 5}}, "structured_outputs.regex"),
+        (
+            {"messages": MESSAGES, "chat_template_kwargs": {"enable_thinking": 1}},
+            "chat_template_kwargs.enable_thinking",
+        ),
+        ({"messages": MESSAGES, "chat_template_kwargs": {"a": []}}, "chat_template_kwargs['a']"),
         ({"messages": MESSAGES, "temperature": "hot"}, "temperature"),
-        ({"messages": MESSAGES, "max_completion_tokens": 1.5}, "max_tokens"),
+        ({"messages": MESSAGES, "max_completion_tokens": 1.5}, "max_completion_tokens"),
         ({"messages": MESSAGES, "stream": "yes"}, "stream"),
         ({"messages": MESSAGES, "stream_options": 5}, "stream_options"),
         ({"messages": MESSAGES, "stream_options": {"include_usage": 1}}, "stream_options.include_usage"),
@@ -197,13 +228,13 @@ json_values = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(sorted(CHAT_PARAMETERS | {"top_k", "guided_json"})), json_values, max_size=4))
+@given(st.dictionaries(st.sampled_from(sorted(CHAT_PARAMETERS | EXTRA_PARAMETERS)), json_values, max_size=4))
 def test_any_json_object_is_a_chat_call_or_a_bad_request(body: dict[str, Any]) -> None:
     with contextlib.suppress(errors.BadRequestError):
         assert chat_create(chat_arguments(body)).call.requests
 
 
-@given(st.dictionaries(st.sampled_from(sorted(COMPLETION_PARAMETERS)), json_values, max_size=4))
+@given(st.dictionaries(st.sampled_from(sorted(COMPLETION_PARAMETERS | EXTRA_PARAMETERS)), json_values, max_size=4))
 def test_any_json_object_is_a_completion_call_or_a_bad_request(body: dict[str, Any]) -> None:
     with contextlib.suppress(errors.BadRequestError):
         assert completion_create(completion_arguments(body)).call.requests
@@ -270,6 +301,15 @@ def test_an_error_body_is_readable_by_all() -> None:
         ("token_ids.ids[3]", "prompt[3]"),
         ("prompt", "prompt"),
         ("model", "model"),
+        ("tools[1].parameters", "tools[1].function.parameters"),
+        ("tool_choice.name", "tool_choice"),
+        ("structured_output.json_schema", "response_format"),
+        ("response.logprobs", "logprobs"),
+        ("reasoning.effort", "reasoning_effort"),
+        ("num_sequences", "n"),
+        ("prompt_options.truncate_tokens", "truncate_prompt_tokens"),
+        ("inputs[2].token_ids.ids[3]", "input[2][3]"),
+        ("inputs[2].text", "input[2]"),
     ],
 )
 def test_param_is_openais_name_of_the_first_wrong_field(field: str, param: str) -> None:

@@ -1,14 +1,12 @@
 """Keyword arguments become a GenerateRequest, or an error that names the argument."""
 
-import math
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from penstock.arguments import ArgumentTypeError, ArgumentValueError
-from penstock.requests import GenerateOptions, generate_request
+from penstock.arguments import ArgumentTypeError
+from penstock.generate_options import BatchOptions, GenerateOptions
+from penstock.requests import batch_request, generate_request
 from penstock.v1 import generation_pb2 as pb
 
 
@@ -36,6 +34,26 @@ def test_every_keyword_lands_in_its_field() -> None:
         max_delay_ms=5,
         priority=-3,
         on_deadline="return_partial",
+        logit_bias={5: -100, 6: 0.5},
+        bad_words=["rude"],
+        allowed_token_ids=range(3),
+        logprobs=0,
+        prompt_logprobs=2,
+        skip_special_tokens=False,
+        spaces_between_special_tokens=False,
+        return_settings=True,
+        num_sequences=3,
+        cache_salt="mine",
+        bypass_prefix_cache=True,
+        regex="a+",
+        thinking=False,
+        reasoning_effort="high",
+        max_reasoning_tokens=0,
+        include_reasoning=False,
+        truncate_prompt_tokens=9,
+        truncation_side="right",
+        add_special_tokens=False,
+        parse_special_tokens=True,
     )
 
     assert request == pb.GenerateRequest(
@@ -51,25 +69,77 @@ def test_every_keyword_lands_in_its_field() -> None:
             presence_penalty=-1.5,
             repetition_penalty=1.1,
             seed=-(2**63),
+            logit_bias={5: -100, 6: 0.5},
+            bad_words=["rude"],
+            allowed_token_ids=[0, 1, 2],
         ),
         stopping=pb.StoppingOptions(
             max_tokens=7, min_tokens=0, stop=["a", "b"], stop_token_ids=[5, 6], include_stop=True, ignore_eos=False
         ),
-        response=pb.ResponseOptions(text=True, token_ids=True, max_delay_ms=5),
+        response=pb.ResponseOptions(
+            text=True,
+            token_ids=True,
+            max_delay_ms=5,
+            logprobs=0,
+            prompt_logprobs=2,
+            skip_special_tokens=False,
+            spaces_between_special_tokens=False,
+            settings=True,
+        ),
+        structured_output=pb.StructuredOutput(regex="a+"),
+        reasoning=pb.ReasoningOptions(enabled=False, effort=pb.REASONING_EFFORT_HIGH, max_tokens=0, include=False),
+        num_sequences=3,
         priority=-3,
+        cache_salt="mine",
         on_deadline=pb.ON_DEADLINE_RETURN_PARTIAL,
+        bypass_prefix_cache=True,
+        prompt_options=pb.PromptOptions(
+            truncate_tokens=9,
+            truncation_side=pb.TRUNCATION_SIDE_RIGHT,
+            add_special_tokens=False,
+            parse_special_tokens=True,
+        ),
     )
 
 
-def test_every_field_of_the_contract_has_a_keyword() -> None:
-    fields = {
-        *pb.SamplingOptions.DESCRIPTOR.fields_by_name,
-        *pb.StoppingOptions.DESCRIPTOR.fields_by_name,
-        *("return_text", "return_token_ids", "max_delay_ms"),  # ResponseOptions, whose token_ids are not the input's
-        *("messages", "token_ids", "model", "request_id", "priority", "on_deadline"),
-    }
+# Fields whose keyword has another name, because all keywords share one space.
+KEYWORDS = {
+    "response.text": "return_text",
+    "response.token_ids": "return_token_ids",
+    "response.settings": "return_settings",
+    "conversation.messages": "messages",
+    "tool_choice.mode": "tool_choice",
+    "tool_choice.name": "tool_choice",
+    "tool_choice.parallel": "parallel_tool_calls",
+    "reasoning.enabled": "thinking",
+    "reasoning.effort": "reasoning_effort",
+    "reasoning.max_tokens": "max_reasoning_tokens",
+    "reasoning.include": "include_reasoning",
+    "prompt_options.truncate_tokens": "truncate_prompt_tokens",
+}
+GROUPS = {
+    *("conversation", "sampling", "stopping", "response", "structured_output"),
+    *("tool_choice", "reasoning", "prompt_options"),
+}
 
-    assert set(GenerateOptions.__annotations__) == fields
+
+def test_every_field_of_the_contract_has_a_keyword() -> None:
+    fields = pb.GenerateRequest.DESCRIPTOR.fields_by_name
+    paths = {name for name in fields if name not in {"prompt", "batch", *GROUPS}}
+    for group in GROUPS:
+        described = fields[group].message_type
+        assert described is not None
+        paths |= {f"{group}.{name}" for name in described.fields_by_name}
+
+    keywords = {KEYWORDS.get(path, path.rpartition(".")[2]) for path in paths}
+    assert keywords == {*GenerateOptions.__annotations__}
+
+
+@pytest.mark.parametrize("keyword", sorted(GenerateOptions.__annotations__))
+def test_every_keyword_of_the_types_is_one_of_the_function(keyword: str) -> None:
+    options: dict[str, Any] = {keyword: None}
+
+    assert generate_request("Once", **options) == pb.GenerateRequest(prompt="Once")
 
 
 def test_none_is_absent() -> None:
@@ -112,90 +182,34 @@ def test_messages_are_an_input() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "argument"),
-    [
-        ({"prompt": 5}, "prompt"),
-        ({"prompt": b"bytes"}, "prompt"),
-        ({"prompt": "x", "temperature": "hot"}, "temperature"),
-        ({"prompt": "x", "temperature": True}, "temperature"),
-        ({"prompt": "x", "max_tokens": 1.5}, "max_tokens"),
-        ({"prompt": "x", "max_tokens": "7"}, "max_tokens"),
-        ({"prompt": "x", "seed": False}, "seed"),
-        ({"prompt": "x", "stop": 5}, "stop"),
-        ({"prompt": "x", "stop": ["a", 5]}, "stop[1]"),
-        ({"prompt": "x", "stop_token_ids": "12"}, "stop_token_ids"),
-        ({"prompt": "x", "stop_token_ids": [1, "2"]}, "stop_token_ids[1]"),
-        ({"prompt": "x", "include_stop": 1}, "include_stop"),
-        ({"prompt": "x", "model": 3}, "model"),
-        ({"token_ids": {"a": 1}}, "token_ids"),
-        ({"messages": "Hi"}, "messages"),
-        ({"messages": ["Hi"]}, "messages[0]"),
-        ({"messages": [{"content": "Hi"}]}, "messages[0].role"),
-        ({"messages": [{"role": "user"}]}, "messages[0].content"),
-        ({"messages": [{"role": "user", "content": ["Hi"]}]}, "messages[0].content[0]"),
-        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0].text"),
-    ],
-)
-def test_a_wrong_type_is_a_type_error_that_names_the_argument(arguments: dict[str, Any], argument: str) -> None:
+USER = {"role": "user", "content": "Hi"}
+
+
+def test_a_batch_has_inputs_of_every_kind_and_shares_its_options() -> None:
+    request = batch_request(["Once", (1, 2), [USER]], temperature=0, add_generation_prompt=False)
+
+    assert request.sampling.temperature == 0
+    assert request.WhichOneof("input") == "batch"
+    text, ids, chat = request.batch.inputs
+    assert (text.prompt, list(ids.token_ids.ids), chat.conversation.messages[0].content[0].text) == (
+        "Once",
+        [1, 2],
+        "Hi",
+    )
+    assert chat.conversation.HasField("add_generation_prompt")
+    assert {*BatchOptions.__annotations__} == {*GenerateOptions.__annotations__} - {"messages", "token_ids"}
+
+
+@pytest.mark.parametrize("name", ["prompt", "messages", "token_ids"])
+def test_a_batch_has_its_inputs_in_one_place(name: str) -> None:
+    options: dict[str, Any] = {name: "x"}
+
+    with pytest.raises(TypeError, match=name):
+        batch_request(["Once"], **options)
+
+
+def test_a_wrong_input_of_a_batch_is_named_by_its_place() -> None:
     with pytest.raises(ArgumentTypeError) as caught:
-        generate_request(**arguments)
+        batch_request(["Once", [USER, 5]])  # type: ignore[list-item]
 
-    assert caught.value.argument == argument
-    assert str(caught.value).startswith(f"{argument} must be ")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "argument"),
-    [
-        ({}, "prompt"),
-        ({"prompt": "x", "token_ids": [1]}, "token_ids"),
-        ({"prompt": "x", "messages": []}, "messages"),
-        ({"prompt": "\ud800"}, "prompt"),
-        ({"prompt": "x", "max_tokens": 2**31}, "max_tokens"),
-        ({"prompt": "x", "seed": 2**63}, "seed"),
-        ({"prompt": "x", "temperature": 10**400}, "temperature"),
-        ({"token_ids": [0, 2**31]}, "token_ids[1]"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role"),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0].type"),
-    ],
-)
-def test_an_impossible_value_is_a_value_error_that_names_the_argument(arguments: dict[str, Any], argument: str) -> None:
-    with pytest.raises(ArgumentValueError) as caught:
-        generate_request(**arguments)
-
-    assert caught.value.argument == argument
-
-
-def test_an_unknown_keyword_is_a_type_error_that_names_it() -> None:
-    options: dict[str, Any] = {"tempreture": None}
-
-    with pytest.raises(TypeError, match="tempreture"):
-        generate_request("Once", **options)
-
-
-def test_ranges_are_the_servers_to_check() -> None:
-    request = generate_request("Once", temperature=99, top_p=math.nan, max_tokens=-1)
-
-    assert request.stopping.max_tokens == -1
-
-
-anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=6,
-)
-
-
-@given(st.dictionaries(st.sampled_from(["prompt", *GenerateOptions.__annotations__]), anything, max_size=5))
-def test_whatever_is_passed_the_outcome_is_a_request_or_an_error_with_a_name(arguments: dict[str, Any]) -> None:
-    outcome: pb.GenerateRequest | Exception
-    try:
-        outcome = generate_request(**arguments)
-    except (ArgumentTypeError, ArgumentValueError) as error:
-        outcome = error
-
-    if isinstance(outcome, pb.GenerateRequest):
-        assert pb.GenerateRequest.FromString(outcome.SerializeToString()).WhichOneof("input")
-    else:
-        assert str(outcome).startswith(getattr(outcome, "argument", "?"))
+    assert caught.value.argument == "inputs[1][1]"

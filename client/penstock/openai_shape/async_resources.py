@@ -5,20 +5,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from penstock.aio_transport import AsyncTransport
+from penstock.embeddings import EmbedReply
 from penstock.openai_shape.async_streams import AsyncChatCompletionStream, AsyncCompletionStream
-from penstock.openai_shape.create import Create, chat_create, completion_create
+from penstock.openai_shape.create import Create, chat_create, completion_create, embedding_create
+from penstock.openai_shape.embedding_types import CreateEmbeddingResponse
+from penstock.openai_shape.embeddings import embedding_response
 from penstock.openai_shape.results import chat_completion, completion
-from penstock.openai_shape.signatures import ChatParameters, CompletionParameters, Messages, Prompt
+from penstock.openai_shape.signatures import ChatParameters, CompletionParameters, EmbeddingParameters, Messages, Prompt
 from penstock.openai_shape.types import ChatCompletion, Completion
-from penstock.reply import Reply
 from penstock.stream import AsyncStream
 from penstock.v1.generation_pb2 import GenerateRequest
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+
+T = TypeVar("T")
 
 
 class AsyncChatCompletions:
@@ -96,11 +101,27 @@ class AsyncCompletions:
         )
 
 
+class AsyncEmbeddings:
+    """`client.embeddings`."""
+
+    def __init__(self, transport: AsyncTransport) -> None:
+        self._transport = transport
+
+    async def create(self, *, input: Prompt, **parameters: Unpack[EmbeddingParameters]) -> CreateEmbeddingResponse:
+        """Turn texts into vectors, as OpenAI's function of this name does.
+
+        An input that fails fails the call. Otherwise like `chat.completions.create`.
+        """
+        create = embedding_create({"input": input, **parameters})
+        calls = [self._transport.embed(each, create.timeout, create.metadata) for each in create.call.requests]
+        return embedding_response([EmbedReply(proto) for proto in await _all(calls)], create.call.as_base64)
+
+
 def _opener(transport: AsyncTransport, create: Create) -> Callable[[GenerateRequest], AsyncStream]:
     return lambda request: transport.stream(request, create.timeout, create.metadata)
 
 
-async def _all(calls: list[Coroutine[Any, Any, Reply]]) -> list[Reply]:
+async def _all(calls: list[Coroutine[Any, Any, T]]) -> list[T]:
     """What the calls return; if one fails, the others are cancelled."""
     tasks = [asyncio.ensure_future(call) for call in calls]
     try:

@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from penstock.chunk import Chunk
 from penstock.openai_shape.interleave import Interleaved
 from penstock.openai_shape.pieces import ChatPieces, CompletionPieces
 from penstock.openai_shape.results import chat_completion, completion
 from penstock.openai_shape.types import ChatCompletion, ChatCompletionChunk, Completion
-from penstock.reply import Chunk, Reply
+from penstock.reply import Reply
 from penstock.v1.generation_pb2 import GenerateRequest
 
 if TYPE_CHECKING:
@@ -102,7 +103,8 @@ class AsyncChatCompletionStream(_AsyncPieceStream[ChatCompletionChunk]):
         self, open_stream: OpenAsyncStream, request: GenerateRequest, created: int, include_usage: bool
     ) -> None:
         self._created = created
-        super().__init__(Interleaved(open_stream, [request]), ChatPieces(created, include_usage).add)
+        pieces = ChatPieces(created, include_usage, sequences=request.num_sequences or 1)
+        super().__init__(Interleaved(open_stream, [request]), pieces.add)
 
     async def final(self) -> ChatCompletion:
         """The whole answer, after reading what is left of it. RequestCancelled if the stream was closed early."""
@@ -116,7 +118,8 @@ class AsyncCompletionStream(_AsyncPieceStream[Completion]):
         self, open_stream: OpenAsyncStream, requests: Sequence[GenerateRequest], created: int, include_usage: bool
     ) -> None:
         self._created = created
-        pieces = CompletionPieces(created, include_usage, len(requests))
+        sequences = requests[0].num_sequences or 1
+        pieces = CompletionPieces(created, include_usage, len(requests), sequences)
         super().__init__(Interleaved(open_stream, requests), pieces.add)
 
     async def final(self) -> Completion:

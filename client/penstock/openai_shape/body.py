@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from penstock.openai_shape.embeddings import EMBEDDING_EXTRAS, EMBEDDING_PARAMETERS, embedding_call
 from penstock.openai_shape.parameters import (
     CHAT_PARAMETERS,
     COMPLETION_PARAMETERS,
     EXTRA_PARAMETERS,
-    OpenAICall,
     chat_call,
     completion_call,
 )
@@ -21,19 +21,27 @@ from penstock.openai_shape.parameters import (
 
 def chat_arguments(body: Mapping[str, Any]) -> dict[str, Any]:
     """Keyword arguments for `chat.completions.create`, checked."""
-    return _arguments(body, CHAT_PARAMETERS, chat_call)
+    return _arguments(body, CHAT_PARAMETERS, EXTRA_PARAMETERS, chat_call)
 
 
 def completion_arguments(body: Mapping[str, Any]) -> dict[str, Any]:
     """Keyword arguments for `completions.create`, checked."""
-    return _arguments(body, COMPLETION_PARAMETERS, completion_call)
+    return _arguments(body, COMPLETION_PARAMETERS, EXTRA_PARAMETERS, completion_call)
+
+
+def embedding_arguments(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments for `embeddings.create`, checked."""
+    return _arguments(body, EMBEDDING_PARAMETERS, EMBEDDING_EXTRAS, embedding_call)
 
 
 def _arguments(
-    body: Mapping[str, Any], known: frozenset[str], read: Callable[[Mapping[str, Any]], OpenAICall]
+    body: Mapping[str, Any],
+    known: frozenset[str],
+    extra: frozenset[str],
+    read: Callable[[Mapping[str, Any]], object],
 ) -> dict[str, Any]:
     read(body)
     given = {name: value for name, value in body.items() if value is not None}
     named = {name: value for name, value in given.items() if name in known}
-    extras = {name: value for name, value in given.items() if name in EXTRA_PARAMETERS}
+    extras = {name: value for name, value in given.items() if name in extra - known}
     return {**named, "extra_body": extras} if extras else named

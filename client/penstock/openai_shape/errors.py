@@ -33,7 +33,16 @@ _TYPES: tuple[tuple[type[APIError], str], ...] = (
 
 # How the contract's paths begin -> how OpenAI's flat parameters are called.
 _PATHS = (
-    (re.compile(r"^(sampling|stopping|response)\."), ""),
+    (re.compile(r"^inputs(\[\d+\])\.(text|token_ids(\.ids)?)"), r"input\1"),
+    (re.compile(r"^reasoning\.effort$"), "reasoning_effort"),
+    (re.compile(r"^reasoning\.enabled$"), "chat_template_kwargs.enable_thinking"),
+    (re.compile(r"^reasoning\.max_tokens$"), "thinking_token_budget"),
+    (re.compile(r"^(sampling|stopping|response|prompt_options)\."), ""),
+    (re.compile(r"^truncate_tokens$"), "truncate_prompt_tokens"),
+    (re.compile(r"^structured_output(\.\w+)?$"), "response_format"),
+    (re.compile(r"^num_sequences$"), "n"),
+    (re.compile(r"^(tools\[\d+\])\."), r"\1.function."),
+    (re.compile(r"^tool_choice\..*"), "tool_choice"),
     (re.compile(r"^conversation(\.messages)?"), "messages"),
     (re.compile(r"^token_ids(\.ids)?"), "prompt"),
     (re.compile(r"^include_stop$"), "include_stop_str_in_output"),

@@ -7,8 +7,9 @@ import contextlib
 import weakref
 from collections.abc import Callable, Sequence
 
+from penstock.chunk import Chunk
 from penstock.errors import RequestCancelled
-from penstock.reply import Chunk, Reply
+from penstock.reply import Reply
 from penstock.stream import AsyncStream
 from penstock.v1.generation_pb2 import GenerateRequest
 

@@ -1,18 +1,24 @@
-"""OpenAI's request parameters: which the contract has, which say nothing to it, which it must refuse. Pure.
-
-Nothing that would change the answer is dropped in silence: a parameter that the contract does not have is refused by
-name unless its value asks for what happens anyway (n=1, logprobs=False, tools=[]).
-"""
+"""From OpenAI's request parameters, and vLLM's beside them, to requests of the contract. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from penstock import arguments
 from penstock.arguments import ArgumentTypeError, ArgumentValueError
-from penstock.errors import BadRequestError
+from penstock.openai_shape.answer_forms import FORM_PARAMETERS, take_form
+from penstock.openai_shape.chat_messages import chat_messages
+from penstock.openai_shape.options import Options, bad_request
+from penstock.openai_shape.unsupported import (
+    CHAT_EXTRAS_REFUSED,
+    CHAT_REFUSED,
+    COMPLETION_EXTRAS_REFUSED,
+    COMPLETION_REFUSED,
+    IGNORED,
+    refuse,
+)
 from penstock.requests import generate_request
 from penstock.v1.generation_pb2 import GenerateRequest
 
@@ -35,84 +41,48 @@ _MAPPED = {
 
 # vLLM's extras, which travel in `extra_body` or, over HTTP, beside the others.
 _MAPPED_EXTRAS = {
-    "top_k": "top_k",
-    "min_p": "min_p",
-    "repetition_penalty": "repetition_penalty",
-    "min_tokens": "min_tokens",
-    "stop_token_ids": "stop_token_ids",
+    "allowed_token_ids": "allowed_token_ids",
+    "bad_words": "bad_words",
+    "cache_salt": "cache_salt",
     "ignore_eos": "ignore_eos",
+    "include_reasoning": "include_reasoning",
     "include_stop_str_in_output": "include_stop",
+    "min_p": "min_p",
+    "min_tokens": "min_tokens",
+    "priority": "priority",
+    "repetition_penalty": "repetition_penalty",
     "request_id": "request_id",
+    "skip_special_tokens": "skip_special_tokens",
+    "spaces_between_special_tokens": "spaces_between_special_tokens",
+    "stop_token_ids": "stop_token_ids",
+    "thinking_token_budget": "max_reasoning_tokens",
+    "top_k": "top_k",
+    "truncate_prompt_tokens": "truncate_prompt_tokens",
+    "truncation_side": "truncation_side",
+}
+_MAPPED_CHAT_EXTRAS = {
+    "add_generation_prompt": "add_generation_prompt",
+    "continue_final_message": "continue_final_message",
+}
+_MAPPED_COMPLETION_EXTRAS = {"add_special_tokens": "add_special_tokens"}
+
+# OpenAI's words that the contract does not have -> the nearest that it has.
+_EFFORTS = {"minimal": "low", "xhigh": "high", "max": "high"}
+
+_SPECIAL = {"logit_bias", "logprobs", "n", "stream", "stream_options"}
+_SPECIAL_OF_CHAT = {
+    *("max_completion_tokens", "messages", "parallel_tool_calls", "reasoning_effort", "response_format"),
+    *("tool_choice", "tools", "top_logprobs"),
 }
 
-# They are about billing, storage, routing or speed, or only hint at a style.
-_IGNORED = frozenset(
+CHAT_PARAMETERS = frozenset({*_MAPPED, *_SPECIAL, *_SPECIAL_OF_CHAT, *CHAT_REFUSED, *IGNORED})
+COMPLETION_PARAMETERS = frozenset({*_MAPPED, *_SPECIAL, *COMPLETION_REFUSED, "prompt", "user"})
+EXTRA_PARAMETERS = frozenset(
     {
-        "metadata", "moderation", "parallel_tool_calls", "prediction", "prompt_cache_key", "prompt_cache_options",
-        "prompt_cache_retention", "reasoning_effort", "safety_identifier", "service_tier", "store", "user", "verbosity",
+        *_MAPPED_EXTRAS, *_MAPPED_CHAT_EXTRAS, *_MAPPED_COMPLETION_EXTRAS, *FORM_PARAMETERS, "response_format",
+        *CHAT_EXTRAS_REFUSED, *COMPLETION_EXTRAS_REFUSED,
     }
 )  # fmt: skip
-
-
-def _only(*neutral: object) -> Callable[[object], bool]:
-    return lambda value: any(value == wanted and type(value) is type(wanted) for wanted in neutral)
-
-
-def _plain_text(value: object) -> bool:
-    return isinstance(value, Mapping) and value.get("type") == "text"
-
-
-_Neutral = Mapping[str, Callable[[object], bool]]
-
-# The parameters that the contract does not have -> whether a value asks for what happens anyway.
-_CHAT_REFUSED: _Neutral = {
-    "audio": _only(),
-    "function_call": _only("none", "auto"),
-    "functions": _only([]),
-    "logit_bias": _only({}),
-    "logprobs": _only(False),
-    "modalities": _only(["text"]),
-    "n": _only(1),
-    "response_format": _plain_text,
-    "tool_choice": _only("none", "auto"),
-    "tools": _only([]),
-    "top_logprobs": _only(0),
-    "web_search_options": _only(),
-}
-_COMPLETION_REFUSED: _Neutral = {
-    "best_of": _only(1),
-    "echo": _only(False),
-    "logit_bias": _only({}),
-    "logprobs": _only(False),
-    "n": _only(1),
-    "suffix": _only(""),
-}
-_EXTRAS_REFUSED: _Neutral = {
-    "add_generation_prompt": _only(True),
-    "allowed_token_ids": _only([]),
-    "bad_words": _only([]),
-    "chat_template": _only(),
-    "chat_template_kwargs": _only({}),
-    "continue_final_message": _only(False),
-    "documents": _only([]),
-    "echo": _only(False),
-    "guided_choice": _only([]),
-    "guided_grammar": _only(),
-    "guided_json": _only(),
-    "guided_regex": _only(),
-    "logits_processors": _only([]),
-    "prompt_embeds": _only(),
-    "prompt_logprobs": _only(),
-    "structured_outputs": _only(),
-    "truncate_prompt_tokens": _only(),
-    "use_beam_search": _only(False),
-}
-
-_STREAMING = frozenset({"stream", "stream_options"})
-
-CHAT_PARAMETERS = frozenset({*_MAPPED, *_CHAT_REFUSED, *_IGNORED, *_STREAMING, "max_completion_tokens", "messages"})
-COMPLETION_PARAMETERS = frozenset({*_MAPPED, *_COMPLETION_REFUSED, *_STREAMING, "prompt", "user"})
-EXTRA_PARAMETERS = frozenset({*_MAPPED_EXTRAS, *_EXTRAS_REFUSED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,91 +97,116 @@ class OpenAICall:
 def chat_call(parameters: Mapping[str, Any]) -> OpenAICall:
     """Read chat.completions' parameters, extras among them. Raises BadRequestError with `param`."""
     given = _given(parameters)
-    _refuse(given, {**_CHAT_REFUSED, **_EXTRAS_REFUSED})
-    options = _options(given)
-    if "max_completion_tokens" in given:
-        options["max_tokens"] = given["max_completion_tokens"]
-    options["messages"] = _messages(given.get("messages"))
-    return OpenAICall([_request(options)], *_streaming(given))
+    refuse(given, CHAT_REFUSED, CHAT_EXTRAS_REFUSED)
+    options = Options()
+    options.set("messages", chat_messages(given.get("messages")), "messages")
+    try:
+        options.take(given, {**_MAPPED, **_MAPPED_EXTRAS, **_MAPPED_CHAT_EXTRAS})
+        options.take(given, {"max_completion_tokens": "max_tokens"})
+        _take_common(given, options)
+        _take_chat_logprobs(given, options)
+        _take_tools(given, options)
+        _take_reasoning(given, options)
+        return OpenAICall([options.request(generate_request)], *_streaming(given))
+    except (ArgumentTypeError, ArgumentValueError) as error:
+        raise bad_request(error, {}) from error
 
 
 def completion_call(parameters: Mapping[str, Any]) -> OpenAICall:
     """Read completions' parameters, extras among them. Raises BadRequestError with `param`."""
     given = _given(parameters)
-    _refuse(given, {**_COMPLETION_REFUSED, **_EXTRAS_REFUSED})
-    options = {"max_tokens": COMPLETION_MAX_TOKENS, **_options(given)}
-    inputs = _prompts(given.get("prompt"))
-    return OpenAICall([_request({**options, **each}) for each in inputs], *_streaming(given))
+    refuse(given, COMPLETION_REFUSED, COMPLETION_EXTRAS_REFUSED)
+    options = Options()
+    options.set("max_tokens", COMPLETION_MAX_TOKENS, "max_tokens")
+    try:
+        options.take(given, {**_MAPPED, **_MAPPED_EXTRAS, **_MAPPED_COMPLETION_EXTRAS})
+        _take_common(given, options)
+        if given.get("logprobs") is not False:
+            options.take(given, {"logprobs": "logprobs"})
+        return OpenAICall(_completion_requests(given, options), *_streaming(given))
+    except (ArgumentTypeError, ArgumentValueError) as error:
+        raise bad_request(error, {}) from error
 
 
 def _given(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in parameters.items() if value is not None}
 
 
-def _refuse(given: Mapping[str, Any], refused: _Neutral) -> None:
-    for name in given.keys() & refused.keys():
-        if not refused[name](given[name]):
-            raise BadRequestError(f"{name} is not supported with this value", param=name)
+def _take_common(given: Mapping[str, Any], options: Options) -> None:
+    take_form(given, options)
+    if "n" in given and arguments.integer("n", given["n"]) != 1:
+        options.set("num_sequences", given["n"], "n")
+    if "logit_bias" in given:
+        biases = arguments.mapping("logit_bias", given["logit_bias"], "an object from token ids to numbers")
+        if biases:
+            options.set("logit_bias", {_token_id(key): bias for key, bias in biases.items()}, "logit_bias")
 
 
-def _options(given: Mapping[str, Any]) -> dict[str, Any]:
-    names = {**_MAPPED, **_MAPPED_EXTRAS}
-    return {names[name]: value for name, value in given.items() if name in names}
+def _token_id(key: object) -> object:
+    """JSON has texts for keys."""
+    return int(key) if isinstance(key, str) and key.isdecimal() and len(key) < 20 else key
 
 
-def _request(options: Mapping[str, Any]) -> GenerateRequest:
-    try:
-        return generate_request(**options)
-    except (ArgumentTypeError, ArgumentValueError) as error:
-        param = "prompt" if error.argument.startswith("token_ids") else error.argument
-        raise BadRequestError(str(error), param=param) from error
+def _take_chat_logprobs(given: Mapping[str, Any], options: Options) -> None:
+    candidates = arguments.integer("top_logprobs", given.get("top_logprobs", 0))
+    if arguments.flag("logprobs", given.get("logprobs", False)):
+        options.set("logprobs", candidates, "top_logprobs")
+    elif candidates:
+        raise ArgumentValueError("top_logprobs", "needs logprobs to be true")
 
 
-def _messages(value: object) -> list[object]:
+def _take_tools(given: Mapping[str, Any], options: Options) -> None:
+    """Without tools, a choice that makes the model call none says nothing."""
+    if given.get("tools", []) != []:
+        options.take(given, {name: name for name in ("tools", "tool_choice", "parallel_tool_calls")})
+    elif given.get("tool_choice") not in ("none", "auto"):
+        options.take(given, {"tool_choice": "tool_choice"})
+
+
+def _take_reasoning(given: Mapping[str, Any], options: Options) -> None:
+    if "chat_template_kwargs" in given:
+        place = "chat_template_kwargs"
+        variables = dict(arguments.mapping(place, given[place], "an object"))
+        if variables.get("enable_thinking") is not None:
+            options.set("thinking", variables.pop("enable_thinking"), f"{place}.enable_thinking")
+        if variables:
+            options.set("template_arguments", variables, place)
+    if "reasoning_effort" in given:
+        effort = arguments.text("reasoning_effort", given["reasoning_effort"])
+        options.set("reasoning_effort", _EFFORTS.get(effort, effort), "reasoning_effort")
+
+
+def _completion_requests(given: Mapping[str, Any], options: Options) -> list[GenerateRequest]:
+    requests = []
+    for keyword, value in prompts("prompt", given.get("prompt"), MOST_PROMPTS):
+        one = options.copy()
+        one.set(keyword, value, "prompt")
+        requests.append(one.request(generate_request))
+    return requests
+
+
+def prompts(name: str, value: object, most: int) -> list[tuple[str, object]]:
+    """A keyword ("prompt" or "token_ids") and its value for each of str | list[str] | list[int] | list[list[int]]."""
     if value is None:
-        raise BadRequestError("messages is required", param="messages")
-    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
-        raise BadRequestError(f"messages must be a list, not {type(value).__name__}", param="messages")
-    return [_message(f"messages[{i}]", message) for i, message in enumerate(value)]
-
-
-def _message(place: str, message: object) -> object:
-    """OpenAI allows a message without content. Calls of tools in it mean something that the contract does not have."""
-    if not isinstance(message, Mapping):
-        return message
-    for name in ("tool_calls", "function_call", "audio"):
-        if message.get(name):
-            raise BadRequestError(f"{place}.{name} is not supported", param=f"{place}.{name}")
-    return {**message, "content": ""} if message.get("content") is None else message
-
-
-def _prompts(value: object) -> list[dict[str, object]]:
-    """One input for each prompt of str | list[str] | list[int] | list[list[int]]."""
-    if value is None:
-        raise BadRequestError("prompt is required", param="prompt")
+        raise ArgumentValueError(name, "is required")
     if isinstance(value, str):
-        return [{"prompt": value}]
+        return [("prompt", value)]
     if isinstance(value, (bytes, Mapping)) or not isinstance(value, Iterable):
-        raise BadRequestError("prompt must be a str, a list of str, or token ids", param="prompt")
-    prompts = list(value)
-    if not prompts:
-        raise BadRequestError("prompt must not be an empty list", param="prompt")
-    if any(isinstance(item, (str, list, tuple)) for item in prompts):
-        if len(prompts) > MOST_PROMPTS:
-            raise BadRequestError(f"prompt must be at most {MOST_PROMPTS} prompts, got {len(prompts)}", param="prompt")
-        return [{"prompt": item} if isinstance(item, str) else {"token_ids": item} for item in prompts]
-    return [{"token_ids": prompts}]
+        raise ArgumentTypeError(name, "a str, a list of str, or token ids", value)
+    several = list(value)
+    if not several:
+        raise ArgumentValueError(name, "must not be an empty list")
+    if not any(isinstance(item, (str, list, tuple)) for item in several):
+        return [("token_ids", several)]
+    if len(several) > most:
+        raise ArgumentValueError(name, f"must be at most {most} {name}s, got {len(several)}")
+    return [("prompt" if isinstance(item, str) else "token_ids", item) for item in several]
 
 
 def _streaming(given: Mapping[str, Any]) -> tuple[bool, bool]:
-    options = given.get("stream_options", {})
-    if not isinstance(options, Mapping):
-        raise BadRequestError(f"stream_options must be an object, not {type(options).__name__}", param="stream_options")
+    options = arguments.mapping("stream_options", given.get("stream_options", {}), "an object")
     include_usage = options.get("include_usage")
-    try:
-        return (
-            arguments.flag("stream", given.get("stream", False)),
-            arguments.flag("stream_options.include_usage", False if include_usage is None else include_usage),
-        )
-    except ArgumentTypeError as error:
-        raise BadRequestError(str(error), param=error.argument) from error
+    return (
+        arguments.flag("stream", given.get("stream", False)),
+        arguments.flag("stream_options.include_usage", False if include_usage is None else include_usage),
+    )

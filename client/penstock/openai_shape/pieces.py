@@ -8,9 +8,13 @@ choices (include_usage), else on the last finish piece. No other piece is withou
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from typing import Generic, TypeVar
 
+from penstock.chunk import Chunk
+from penstock.openai_shape.logprobs import CompletionTokens, chat_logprobs
 from penstock.openai_shape.results import CHAT_ID, COMPLETION_ID, openai_finish_reason, usage_of
+from penstock.openai_shape.tool_calls import tool_call_deltas
 from penstock.openai_shape.types import (
     ChatCompletionChunk,
     ChoiceDelta,
@@ -19,60 +23,72 @@ from penstock.openai_shape.types import (
     CompletionChoice,
     CompletionUsage,
 )
-from penstock.reply import Chunk, finish_reason
-from penstock.v1.generation_pb2 import Usage
+from penstock.reply import finish_reason
+from penstock.v1.generation_pb2 import SequenceDelta, Usage
 
 PieceT = TypeVar("PieceT", ChatCompletionChunk, Completion)
 
 
 class _Pieces(ABC, Generic[PieceT]):
-    """Folds the chunks of `prompts` streams, in any order of the streams. The subclasses know the shape of a piece."""
+    """Folds the chunks of `prompts` streams, in any order of the streams. The subclasses know the shape of a piece.
+
+    A choice is a sequence of a prompt: each prompt has `sequences` of them, one after the other.
+    """
 
     _id_prefix: str
 
-    def __init__(self, created: int, include_usage: bool, prompts: int = 1) -> None:
+    def __init__(self, created: int, include_usage: bool, prompts: int = 1, sequences: int = 1) -> None:
         self._created = created
         self._include_usage = include_usage
         self._prompts = prompts
+        self._sequences = sequences
         self._id = ""
         self._model = ""
         self._usages: list[Usage] = []
-        self._finishes: dict[int, str] = {}
+        self._last_finishes: dict[int, tuple[int, str]] = {}  # by prompt: a choice and its reason
 
-    def add(self, index: int, chunk: Chunk) -> list[PieceT]:
-        """The pieces for the next chunk of prompt `index`: none, one or more."""
+    def add(self, prompt: int, chunk: Chunk) -> list[PieceT]:
+        """The pieces for the next chunk of this prompt: none, one or more."""
         proto = chunk.proto
         pieces: list[PieceT] = []
+        first = prompt * self._sequences
         if not self._id:
             self._id, self._model = self._id_prefix + proto.id, proto.model
         if proto.seq == 0:
-            pieces.extend(self._beginning(index))
+            for choice in range(first, first + self._sequences):
+                pieces.extend(self._beginning(choice))
         for delta in proto.deltas:
-            if delta.text:
-                pieces.append(self._text(index, delta.text))
+            if delta.text or delta.reasoning or delta.tool_calls or delta.tokens:
+                pieces.append(self._news(first + delta.index, delta))
             if delta.HasField("finish"):
-                self._finishes[index] = openai_finish_reason(finish_reason(delta.finish))
+                pieces.extend(self._finished(prompt, delta))
         if proto.HasField("usage"):
-            pieces.extend(self._ending(index, proto.usage))
+            pieces.extend(self._ending(prompt, proto.usage))
         return pieces
 
-    def _ending(self, index: int, usage: Usage) -> list[PieceT]:
-        """The contract sends usage last, so the finish reason has waited for it if they came apart."""
+    def _finished(self, prompt: int, delta: SequenceDelta) -> list[PieceT]:
+        """The contract sends usage last, and usage rides on the last finish piece: the newest one waits for it."""
+        before = self._last_finishes.get(prompt)
+        choice = prompt * self._sequences + delta.index
+        self._last_finishes[prompt] = choice, openai_finish_reason(finish_reason(delta.finish))
+        return [self._finish(*before, None)] if before else []
+
+    def _ending(self, prompt: int, usage: Usage) -> list[PieceT]:
         self._usages.append(usage)
         total = usage_of(self._usages) if len(self._usages) == self._prompts else None
-        reason = self._finishes.get(index, "stop")
+        last = self._last_finishes.get(prompt, (prompt * self._sequences, "stop"))
         if not self._include_usage or total is None:
-            return [self._finish(index, reason, total if not self._include_usage else None)]
-        return [self._finish(index, reason, None), self._usage_alone(total)]
+            return [self._finish(*last, total if not self._include_usage else None)]
+        return [self._finish(*last, None), self._usage_alone(total)]
 
-    def _beginning(self, index: int) -> list[PieceT]:
+    def _beginning(self, choice: int) -> list[PieceT]:
         return []
 
     @abstractmethod
-    def _text(self, index: int, text: str) -> PieceT: ...
+    def _news(self, choice: int, delta: SequenceDelta) -> PieceT: ...
 
     @abstractmethod
-    def _finish(self, index: int, reason: str, usage: CompletionUsage | None) -> PieceT: ...
+    def _finish(self, choice: int, reason: str, usage: CompletionUsage | None) -> PieceT: ...
 
     @abstractmethod
     def _usage_alone(self, usage: CompletionUsage) -> PieceT: ...
@@ -83,14 +99,21 @@ class ChatPieces(_Pieces[ChatCompletionChunk]):
 
     _id_prefix = CHAT_ID
 
-    def _beginning(self, index: int) -> list[ChatCompletionChunk]:
-        return [self._piece([ChunkChoice(index, ChoiceDelta(content="", role="assistant"))])]
+    def _beginning(self, choice: int) -> list[ChatCompletionChunk]:
+        return [self._piece([ChunkChoice(choice, ChoiceDelta(content="", role="assistant"))])]
 
-    def _text(self, index: int, text: str) -> ChatCompletionChunk:
-        return self._piece([ChunkChoice(index, ChoiceDelta(content=text))])
+    def _news(self, choice: int, delta: SequenceDelta) -> ChatCompletionChunk:
+        reasoning = delta.reasoning or None
+        news = ChoiceDelta(
+            content=delta.text or None,
+            tool_calls=tool_call_deltas(delta.tool_calls),
+            reasoning=reasoning,
+            reasoning_content=reasoning,
+        )
+        return self._piece([ChunkChoice(choice, news, logprobs=chat_logprobs(delta.tokens))])
 
-    def _finish(self, index: int, reason: str, usage: CompletionUsage | None) -> ChatCompletionChunk:
-        return self._piece([ChunkChoice(index, ChoiceDelta(), reason)], usage)
+    def _finish(self, choice: int, reason: str, usage: CompletionUsage | None) -> ChatCompletionChunk:
+        return self._piece([ChunkChoice(choice, ChoiceDelta(), reason)], usage)
 
     def _usage_alone(self, usage: CompletionUsage) -> ChatCompletionChunk:
         return self._piece([], usage)
@@ -106,11 +129,16 @@ class CompletionPieces(_Pieces[Completion]):
 
     _id_prefix = COMPLETION_ID
 
-    def _text(self, index: int, text: str) -> Completion:
-        return self._piece([CompletionChoice(index, text)])
+    def __init__(self, created: int, include_usage: bool, prompts: int = 1, sequences: int = 1) -> None:
+        super().__init__(created, include_usage, prompts, sequences)
+        self._tokens: defaultdict[int, CompletionTokens] = defaultdict(CompletionTokens)
 
-    def _finish(self, index: int, reason: str, usage: CompletionUsage | None) -> Completion:
-        return self._piece([CompletionChoice(index, "", reason)], usage)
+    def _news(self, choice: int, delta: SequenceDelta) -> Completion:
+        logprobs = self._tokens[choice].logprobs(delta.tokens) if delta.tokens else None
+        return self._piece([CompletionChoice(choice, delta.text, logprobs=logprobs)])
+
+    def _finish(self, choice: int, reason: str, usage: CompletionUsage | None) -> Completion:
+        return self._piece([CompletionChoice(choice, "", reason)], usage)
 
     def _usage_alone(self, usage: CompletionUsage) -> Completion:
         return self._piece([], usage)

@@ -6,9 +6,13 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from penstock.openai_shape.create import Create, chat_create, completion_create
+from penstock.call_options import TimeoutLike
+from penstock.embeddings import EmbedReply
+from penstock.openai_shape.create import Create, chat_create, completion_create, embedding_create
+from penstock.openai_shape.embedding_types import CreateEmbeddingResponse
+from penstock.openai_shape.embeddings import embedding_response
 from penstock.openai_shape.results import chat_completion, completion
-from penstock.openai_shape.signatures import ChatParameters, CompletionParameters, Messages, Prompt
+from penstock.openai_shape.signatures import ChatParameters, CompletionParameters, EmbeddingParameters, Messages, Prompt
 from penstock.openai_shape.streams import ChatCompletionStream, CompletionStream
 from penstock.openai_shape.types import ChatCompletion, Completion
 from penstock.stream import Stream
@@ -82,19 +86,38 @@ class Completions:
         requests = create.call.requests
         if create.call.stream:
             return CompletionStream(_opener(self._transport, create), requests, _now(), create.call.include_usage)
-        time_left = _time_left(self._transport, create)
+        time_left = _time_left(self._transport, create.timeout)
         replies = [self._transport.generate(request, time_left(), create.metadata) for request in requests]
         return completion(replies, _now())
 
 
+class Embeddings:
+    """`client.embeddings`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def create(self, *, input: Prompt, **parameters: Unpack[EmbeddingParameters]) -> CreateEmbeddingResponse:
+        """Turn texts into vectors, as OpenAI's function of this name does.
+
+        An input that fails fails the call. Otherwise like `chat.completions.create`.
+        """
+        create = embedding_create({"input": input, **parameters})
+        time_left = _time_left(self._transport, create.timeout)
+        replies = [
+            EmbedReply(self._transport.embed(each, time_left(), create.metadata)) for each in create.call.requests
+        ]
+        return embedding_response(replies, create.call.as_base64)
+
+
 def _opener(transport: Transport, create: Create) -> Callable[[GenerateRequest], Stream]:
-    time_left = _time_left(transport, create)
+    time_left = _time_left(transport, create.timeout)
     return lambda request: transport.stream(request, time_left(), create.metadata)
 
 
-def _time_left(transport: Transport, create: Create) -> Callable[[], float | None]:
-    """One deadline over all prompts of a call."""
-    seconds = transport.options.timeout(create.timeout)
+def _time_left(transport: Transport, timeout: TimeoutLike) -> Callable[[], float | None]:
+    """One deadline over all requests of a call."""
+    seconds = transport.options.timeout(timeout)
     if seconds is None:
         return lambda: None
     end = time.monotonic() + seconds

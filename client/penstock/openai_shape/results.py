@@ -1,48 +1,61 @@
-"""From replies and chunks of the contract to OpenAI's result types. Pure: `created` comes in as an argument."""
+"""From replies of the contract to OpenAI's result types. Pure: `created` comes in as an argument."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from penstock.openai_shape.logprobs import CompletionTokens, chat_logprobs
+from penstock.openai_shape.tool_calls import tool_calls
 from penstock.openai_shape.types import (
     ChatCompletion,
     ChatCompletionMessage,
     Choice,
     Completion,
     CompletionChoice,
+    CompletionTokensDetails,
     CompletionUsage,
-    Model,
-    ModelList,
     PromptTokensDetails,
 )
-from penstock.reply import Reply
-from penstock.v1 import models_pb2
+from penstock.reply import Answer, Reply
+from penstock.v1.generation_pb2 import Sequence as GeneratedSequence
 from penstock.v1.generation_pb2 import Usage
 
 CHAT_ID = "chatcmpl-"
 COMPLETION_ID = "cmpl-"
 
+_FINISH_REASONS = {
+    "length": "length",
+    "context_length": "length",
+    "deadline": "length",
+    "tool_calls": "tool_calls",
+}
+
 
 def openai_finish_reason(reason: str | None) -> str:
     """OpenAI's word: a full context and a deadline that was near are "length" like a reached max_tokens."""
-    return "length" if reason in ("length", "context_length", "deadline") else "stop"
+    return _FINISH_REASONS.get(reason or "", "stop")
 
 
 def usage_of(usages: Sequence[Usage]) -> CompletionUsage:
-    """The sum of `usages`; cached tokens are told if any of them tells."""
+    """The sum of `usages`; cached and reasoning tokens are told if any of them tells."""
     prompt = sum(usage.prompt_tokens for usage in usages)
     completion = sum(usage.completion_tokens for usage in usages)
     cached = [usage.cached_prompt_tokens for usage in usages if usage.HasField("cached_prompt_tokens")]
-    details = PromptTokensDetails(cached_tokens=sum(cached)) if cached else None
-    return CompletionUsage(prompt, completion, prompt + completion, details)
+    thought = [usage.reasoning_tokens for usage in usages if usage.HasField("reasoning_tokens")]
+    return CompletionUsage(
+        prompt,
+        completion,
+        prompt + completion,
+        PromptTokensDetails(cached_tokens=sum(cached)) if cached else None,
+        CompletionTokensDetails(reasoning_tokens=sum(thought)) if thought else None,
+    )
 
 
 def chat_completion(reply: Reply, created: int) -> ChatCompletion:
-    """A whole chat answer; `created` in seconds since 1970."""
-    message = ChatCompletionMessage(content=reply.text)
+    """A whole chat answer, a choice for each sequence; `created` in seconds since 1970."""
     return ChatCompletion(
         id=CHAT_ID + reply.id,
-        choices=[Choice(0, message, openai_finish_reason(reply.finish_reason))],
+        choices=[_choice(answer) for answer in _answers(reply)],
         created=created,
         model=reply.model,
         usage=usage_of([reply.usage]),
@@ -52,11 +65,12 @@ def chat_completion(reply: Reply, created: int) -> ChatCompletion:
 
 
 def completion(replies: Sequence[Reply], created: int) -> Completion:
-    """The continuations of one or more prompts, in their order."""
+    """The continuations of one or more prompts, in their order, a choice for each sequence of each."""
     first = replies[0]
+    answers = [answer for reply in replies for answer in _answers(reply)]
     return Completion(
         id=COMPLETION_ID + first.id,
-        choices=[CompletionChoice(i, r.text, openai_finish_reason(r.finish_reason)) for i, r in enumerate(replies)],
+        choices=[_completion_choice(i, answer) for i, answer in enumerate(answers)],
         created=created,
         model=first.model,
         usage=usage_of([reply.usage for reply in replies]),
@@ -65,22 +79,21 @@ def completion(replies: Sequence[Reply], created: int) -> Completion:
     )
 
 
-def model(proto: models_pb2.Model) -> Model:
-    """A loaded model."""
-    return Model(
-        id=proto.name,
-        created=proto.load_time.seconds,
-        aliases=list(proto.aliases),
-        context_length=proto.context_length,
-        vocabulary_size=proto.vocabulary_size,
-        max_concurrent_sequences=proto.max_concurrent_sequences,
-        max_prompt_bytes=proto.max_prompt_bytes,
-        chat=proto.chat,
-        engine=proto.engine,
-        engine_version=proto.engine_version,
+def _answers(reply: Reply) -> list[Answer]:
+    return reply.sequences or [Answer(GeneratedSequence())]
+
+
+def _choice(answer: Answer) -> Choice:
+    calls = tool_calls(answer.tool_calls)
+    message = ChatCompletionMessage(
+        content=None if calls and not answer.text else answer.text,
+        tool_calls=calls,
+        reasoning=answer.reasoning or None,
+        reasoning_content=answer.reasoning or None,
     )
+    return Choice(answer.index, message, openai_finish_reason(answer.finish_reason), chat_logprobs(answer.tokens))
 
 
-def model_list(proto: models_pb2.ListModelsResponse) -> ModelList:
-    """The loaded models."""
-    return ModelList([model(each) for each in proto.models])
+def _completion_choice(index: int, answer: Answer) -> CompletionChoice:
+    logprobs = CompletionTokens().logprobs(answer.tokens)
+    return CompletionChoice(index, answer.text, openai_finish_reason(answer.finish_reason), logprobs)

@@ -1,12 +1,12 @@
 """The keyword arguments of OpenAI's `create` functions, for type checkers. None is the same as absent.
 
-What each does here is said in `penstock.openai_shape.parameters`.
+What each does here is said in `penstock.openai_shape.parameters` and `penstock.openai_shape.unsupported`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from penstock.call_options import TimeoutLike
 
@@ -14,13 +14,13 @@ Messages = Iterable[Mapping[str, Any]]
 Prompt = str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]
 
 
-class CommonParameters(TypedDict, total=False):
-    """What both functions take.
+class CallParameters(TypedDict, total=False):
+    """What every `create` takes.
 
     timeout: seconds until the call's deadline, over all prompts; None for no deadline; default: the client's.
     extra_headers: sent as gRPC metadata, names in small letters.
     extra_query: ignored.
-    extra_body: vLLM's further parameters: top_k, min_p, repetition_penalty, min_tokens, stop_token_ids, ignore_eos.
+    extra_body: vLLM's further parameters: top_k, min_p, structured_outputs, chat_template_kwargs, cache_salt and so on.
     """
 
     timeout: TimeoutLike
@@ -29,8 +29,14 @@ class CommonParameters(TypedDict, total=False):
     extra_body: Mapping[str, Any] | None
 
     model: str | None
+    user: str | None
+
+
+class CommonParameters(CallParameters, total=False):
+    """What both functions that generate take."""
+
     frequency_penalty: float | None
-    logit_bias: Mapping[str, int] | None
+    logit_bias: Mapping[str, float] | Mapping[int, float] | None
     max_tokens: int | None
     n: int | None
     presence_penalty: float | None
@@ -39,7 +45,6 @@ class CommonParameters(TypedDict, total=False):
     stream_options: Mapping[str, Any] | None
     temperature: float | None
     top_p: float | None
-    user: str | None
 
 
 class ChatParameters(CommonParameters, total=False):
@@ -77,3 +82,10 @@ class CompletionParameters(CommonParameters, total=False):
     echo: bool | None
     logprobs: int | None
     suffix: str | None
+
+
+class EmbeddingParameters(CallParameters, total=False):
+    """What embeddings.create takes beside `input`. `encoding_format` is "float" unless given."""
+
+    dimensions: int | None
+    encoding_format: Literal["float", "base64"] | None

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from penstock.chunk import Chunk
 from penstock.openai_shape.pieces import ChatPieces, CompletionPieces
 from penstock.openai_shape.results import chat_completion, completion
 from penstock.openai_shape.types import ChatCompletion, ChatCompletionChunk, Completion
-from penstock.reply import Chunk, Reply
+from penstock.reply import Reply
 from penstock.stream import Stream
 from penstock.v1.generation_pb2 import GenerateRequest
 
@@ -110,7 +111,8 @@ class ChatCompletionStream(_PieceStream[ChatCompletionChunk]):
 
     def __init__(self, open_stream: OpenStream, request: GenerateRequest, created: int, include_usage: bool) -> None:
         self._created = created
-        super().__init__(_Sequential(open_stream, [request]), ChatPieces(created, include_usage).add)
+        pieces = ChatPieces(created, include_usage, sequences=request.num_sequences or 1)
+        super().__init__(_Sequential(open_stream, [request]), pieces.add)
 
     def final(self) -> ChatCompletion:
         """The whole answer, after reading what is left of it. RequestCancelled if the stream was closed early."""
@@ -124,7 +126,8 @@ class CompletionStream(_PieceStream[Completion]):
         self, open_stream: OpenStream, requests: Sequence[GenerateRequest], created: int, include_usage: bool
     ) -> None:
         self._created = created
-        pieces = CompletionPieces(created, include_usage, len(requests))
+        sequences = requests[0].num_sequences or 1
+        pieces = CompletionPieces(created, include_usage, len(requests), sequences)
         super().__init__(_Sequential(open_stream, requests), pieces.add)
 
     def final(self) -> Completion:

@@ -1,15 +1,16 @@
-"""OpenAI's result types, field for field, and what Penstock adds: `timings`, and more of a model.
+"""OpenAI's result types, field for field, and what Penstock adds: `timings`.
 
 A field that Penstock never fills is there all the same, as None: programs written for OpenAI ask for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
+from penstock.openai_shape.logprob_types import ChoiceLogprobs, CompletionLogprobs
 from penstock.openai_shape.shape import Shape
+from penstock.openai_shape.tool_call_types import ToolCall, ToolCallDelta
 from penstock.v1.generation_pb2 import Timings
 
 
@@ -21,6 +22,13 @@ class PromptTokensDetails(Shape):
 
 
 @dataclass(slots=True)
+class CompletionTokensDetails(Shape):
+    """Of the generated tokens, those that the model thought with."""
+
+    reasoning_tokens: int | None = None
+
+
+@dataclass(slots=True)
 class CompletionUsage(Shape):
     """What was counted."""
 
@@ -28,13 +36,14 @@ class CompletionUsage(Shape):
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: PromptTokensDetails | None = None
+    completion_tokens_details: CompletionTokensDetails | None = None
 
-    _OMITTED_IF_NONE = frozenset({"prompt_tokens_details"})
+    _OMITTED_IF_NONE = frozenset({"prompt_tokens_details", "completion_tokens_details"})
 
 
 @dataclass(slots=True)
 class ChatCompletionMessage(Shape):
-    """The assistant's answer."""
+    """The assistant's answer. What the model thought is in two fields: programs look for the one or the other."""
 
     content: str | None
     role: str = "assistant"
@@ -42,9 +51,13 @@ class ChatCompletionMessage(Shape):
     annotations: list[Any] | None = None
     audio: Any | None = None
     function_call: Any | None = None
-    tool_calls: list[Any] | None = None
+    tool_calls: list[ToolCall] | None = None
+    reasoning: str | None = None
+    reasoning_content: str | None = None
 
-    _OMITTED_IF_NONE = frozenset({"annotations", "audio", "function_call", "tool_calls"})
+    _OMITTED_IF_NONE = frozenset(
+        {"annotations", "audio", "function_call", "tool_calls", "reasoning", "reasoning_content"}
+    )
 
 
 @dataclass(slots=True)
@@ -54,7 +67,7 @@ class Choice(Shape):
     index: int
     message: ChatCompletionMessage
     finish_reason: str
-    logprobs: Any | None = None
+    logprobs: ChoiceLogprobs | None = None
 
 
 @dataclass(slots=True)
@@ -84,9 +97,13 @@ class ChoiceDelta(Shape):
     role: str | None = None
     refusal: str | None = None
     function_call: Any | None = None
-    tool_calls: list[Any] | None = None
+    tool_calls: list[ToolCallDelta] | None = None
+    reasoning: str | None = None
+    reasoning_content: str | None = None
 
-    _OMITTED_IF_NONE = frozenset({"content", "role", "refusal", "function_call", "tool_calls"})
+    _OMITTED_IF_NONE = frozenset(
+        {"content", "role", "refusal", "function_call", "tool_calls", "reasoning", "reasoning_content"}
+    )
 
 
 @dataclass(slots=True)
@@ -96,7 +113,7 @@ class ChunkChoice(Shape):
     index: int
     delta: ChoiceDelta
     finish_reason: str | None = None
-    logprobs: Any | None = None
+    logprobs: ChoiceLogprobs | None = None
 
 
 class _UsageMayBeAbsent(Shape):
@@ -136,7 +153,7 @@ class CompletionChoice(Shape):
     index: int
     text: str
     finish_reason: str | None = None
-    logprobs: Any | None = None
+    logprobs: CompletionLogprobs | None = None
 
 
 @dataclass(slots=True)
@@ -156,40 +173,3 @@ class Completion(_UsageMayBeAbsent):
 
     _OMITTED_IF_NONE = frozenset({"system_fingerprint"})
     _OURS = frozenset({"timings"})
-
-
-@dataclass(slots=True)
-class Model(Shape):
-    """A loaded model: OpenAI's four fields, then the contract's own (`penstock/v1/models.proto`).
-
-    `created` is when the server finished loading it, in seconds since 1970.
-    """
-
-    id: str
-    created: int
-    object: str = "model"
-    owned_by: str = "penstock"
-    aliases: list[str] = field(default_factory=list)
-    context_length: int = 0
-    vocabulary_size: int = 0
-    max_concurrent_sequences: int = 0
-    max_prompt_bytes: int = 0
-    chat: bool = False
-    engine: str = ""
-    engine_version: str = ""
-
-
-@dataclass(slots=True)
-class ModelList(Shape):
-    """The loaded models, the default one first. Iterating gives them."""
-
-    data: list[Model]
-    object: str = "list"
-
-    _OMITTED_IF_NONE: ClassVar[frozenset[str]] = frozenset()
-
-    def __iter__(self) -> Iterator[Model]:
-        return iter(self.data)
-
-    def __len__(self) -> int:
-        return len(self.data)

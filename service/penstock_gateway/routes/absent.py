@@ -8,7 +8,6 @@ from penstock_gateway.request_log import shortened
 
 PATHS = (
     "/v1/audio/{rest:path}",
-    "/v1/embeddings",
     "/v1/images/{rest:path}",
     "/v1/moderations",
     "/v1/responses",
@@ -19,4 +18,4 @@ METHODS = ("GET", "POST", "DELETE")
 
 async def not_offered(request: Request) -> Response:
     """Refuses."""
-    raise NotSupportedError(f"{shortened(request.scope['path'])} is not offered here; this server generates text")
+    raise NotSupportedError(f"{shortened(request.scope['path'])} is not offered here")

@@ -9,10 +9,10 @@ from starlette.responses import Response
 from penstock import AsyncClient
 from penstock.openai_shape.body import chat_arguments, completion_arguments
 from penstock_gateway.body import json_body
-from penstock_gateway.caller_headers import deadline, patience, trace_metadata
+from penstock_gateway.caller_headers import call_options
+from penstock_gateway.chunk_stream import ChunkStream, ServerSentEvents
 from penstock_gateway.disconnect import unless_gone
 from penstock_gateway.drain import Drain
-from penstock_gateway.event_stream import EventStream
 from penstock_gateway.request_log import record_of
 from penstock_gateway.settings import Settings
 
@@ -40,15 +40,10 @@ class Generation:
         stream, record = call.get("stream", False), record_of(request.scope)
         record.asks(call.get("model"), stream)
         extra_body = {**call.pop("extra_body", {}), "request_id": record.request_id}
-        answer = create(**call, extra_body=extra_body, **self._options(request, stream))
+        answer = create(**call, extra_body=extra_body, **call_options(request.headers, self._settings, stream))
         if stream:
-            return EventStream(answer, self._drain)
+            return ChunkStream(answer, self._drain, ServerSentEvents())
         async with self._drain.limit():
             reply = await unless_gone(request.receive, answer)
         record.answers(reply.model, reply.usage)
         return Response(reply.model_dump_json(exclude_unset=True), media_type="application/json")
-
-    def _options(self, request: Request, stream: bool) -> dict[str, Any]:
-        asked = None if stream else patience(request.headers)
-        timeout = deadline(asked, self._settings.timeout_seconds, self._settings.max_timeout_seconds)
-        return {"timeout": timeout, "extra_headers": trace_metadata(request.headers)}

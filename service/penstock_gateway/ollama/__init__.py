@@ -1,0 +1,1 @@
+"""Ollama's dialect over the client's OpenAI-shaped facade: /api/chat and /api/embed."""
