@@ -82,6 +82,8 @@ class Settings(Configuration):
     "vLLM's parser that finds calls of tools in the model's text, by its name. Default: the built-in model's, or none."
     template_arguments: Names = ()
     "Variables of the chat template that callers may set, by name, separated by commas."
+    media_hosts: Names = ()
+    "Hosts (or HOST:PORT) from which pictures and sounds named by URL are fetched, separated by commas."
     max_delay_ms: int = Field(10, ge=0, le=MOST_DELAY_MS)
     "How long a busy server may hold back a stream's new output to send it with what follows, unless its caller says."
     max_held_bytes: int = Field(128 << 10, ge=1024, le=1 << 30)

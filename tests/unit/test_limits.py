@@ -31,7 +31,8 @@ def violations(request: pb.GenerateRequest) -> list[str]:
 @given(st.sampled_from(FRACTIONS), st.floats())
 def test_a_number_is_refused_exactly_when_it_is_outside_its_range(name: str, value: float) -> None:
     allowed = limits_of(LIMITS)[f"sampling.{name}"].value
-    assert allowed is not None and allowed.low is not None and allowed.high is not None
+    assert allowed is not None
+    assert None not in (allowed.low, allowed.high)
     inside = allowed.low <= value <= allowed.high and not (allowed.above and value == allowed.low)
 
     found = violations(pb.GenerateRequest(prompt="x", sampling={name: value}))

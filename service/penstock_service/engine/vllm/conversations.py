@@ -19,6 +19,11 @@ _EFFORTS = {
     pb.REASONING_EFFORT_MEDIUM: "medium",
     pb.REASONING_EFFORT_HIGH: "high",
 }
+# vLLM's parts for pictures and sounds. Templates see where they are; what is in them joins the tokens.
+_MEDIA: dict[str | None, dict[str, Any]] = {
+    "image": {"type": "image_pil", "image_pil": None},
+    "audio": {"type": "input_audio", "input_audio": None},
+}
 _NO_ARGUMENTS: dict[str, Any] = {"type": "object", "properties": {}}
 
 
@@ -83,4 +88,4 @@ def _content(message: pb.Message, hide: Callable[[str], str]) -> str | list[dict
         return None
     if len(parts) == 1 and parts[0].WhichOneof("part") == "text":
         return hide(parts[0].text)
-    return [{"type": "text", "text": hide(part.text)} for part in parts]
+    return [_MEDIA.get(part.WhichOneof("part")) or {"type": "text", "text": hide(part.text)} for part in parts]

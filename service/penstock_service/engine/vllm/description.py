@@ -3,7 +3,7 @@
 import vllm
 from vllm.v1.engine.async_llm import AsyncLLM
 
-from penstock.v1.models_pb2 import MODALITY_TEXT, Modality, Model
+from penstock.v1.models_pb2 import MODALITY_AUDIO, MODALITY_IMAGE, MODALITY_TEXT, Modality, Model
 from penstock_service.engine.vllm.constraints import Constraints
 from penstock_service.limit_table import ModelLimits, told
 from penstock_service.settings import Settings
@@ -18,12 +18,13 @@ def described(llm: AsyncLLM, settings: Settings, reasoning_parser: str) -> Model
     tokenizer, config = llm.renderer.get_tokenizer(), llm.model_config
     context_length = config.max_model_len
     embeds = config.runner_type == "pooling"
+    chat = getattr(tokenizer, "chat_template", "the tokenizer's own") is not None and not embeds
     model = Model(
         name=settings.model_name,
         context_length=context_length,
         vocabulary_size=config.get_vocab_size(),
         max_concurrent_sequences=llm.vllm_config.scheduler_config.max_num_seqs,
-        chat=getattr(tokenizer, "chat_template", "the tokenizer's own") is not None and not embeds,
+        chat=chat,
         engine="vllm",
         engine_version=vllm.__version__,
         max_prompt_bytes=context_length * tokenizer.max_chars_per_token * _MOST_BYTES_PER_CHARACTER,
@@ -32,7 +33,7 @@ def described(llm: AsyncLLM, settings: Settings, reasoning_parser: str) -> Model
         reasoning_parser=reasoning_parser,
         # What other libraries compile is not bounded, and so not served.
         structured_outputs=STRUCTURED_OUTPUTS if Constraints.fits(llm.vllm_config) and not embeds else (),
-        modalities=_modalities(llm),
+        modalities=_modalities(llm) if chat else [MODALITY_TEXT],  # only conversations have parts that are not text
         embeddings=embeds,
     )
     model.load_time.GetCurrentTime()
@@ -41,4 +42,8 @@ def described(llm: AsyncLLM, settings: Settings, reasoning_parser: str) -> Model
 
 
 def _modalities(llm: AsyncLLM) -> list[Modality]:
-    return [MODALITY_TEXT]
+    """What vLLM's processor of the model takes, as far as its operator's --limit-mm-per-prompt allows."""
+    processor = llm.renderer.mm_processor
+    limits = processor.info.allowed_mm_limits if processor is not None else {}
+    kinds = (("image", MODALITY_IMAGE), ("audio", MODALITY_AUDIO))
+    return [MODALITY_TEXT, *(modality for kind, modality in kinds if limits.get(kind))]

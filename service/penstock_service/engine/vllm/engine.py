@@ -51,7 +51,7 @@ class VllmEngine:
         self.model = described(llm, settings, reasoning_parser)
         self._limits = ModelLimits.of(self.model)
         self._defaults = llm.model_config.get_diff_sampling_param()
-        self._prompts = Prompts(llm)
+        self._prompts = Prompts(llm, settings.media_hosts)
         self._adapters = Adapters(llm)
         self.max_adapters = self._adapters.most
         self.load_adapter, self.unload_adapter = self._adapters.load, self._adapters.unload

@@ -1,10 +1,12 @@
 """Turns a request's input into tokens: hot ones from a cache, short texts at once, others in the renderer's threads."""
 
+import asyncio
 import dataclasses
 import datetime
 import hashlib
 import time
 from collections import OrderedDict
+from collections.abc import Callable, Collection
 from typing import Any
 
 from vllm.inputs import TokensPrompt
@@ -14,7 +16,10 @@ from vllm.v1.engine.async_llm import AsyncLLM
 
 from penstock.v1.generation_pb2 import TRUNCATION_SIDE_RIGHT, GenerateRequest, PromptOptions
 from penstock_service.engine.vllm.conversations import chat_messages, template_arguments
+from penstock_service.engine.vllm.media import Media, refusing_media
+from penstock_service.engine.vllm.placeholders import placeholders
 from penstock_service.engine.vllm.special_tokens import SpecialTokens
+from penstock_service.media_limits import media_parts
 
 # A thread's round trip costs the event loop about 150 us; a text of this size is tokenized in less.
 _SHORT_TEXT_CHARACTERS = 512
@@ -26,19 +31,24 @@ _MOST_CACHED_PROMPTS = 4096
 class Prompts:
     """The renderer of one AsyncLLM, with a cache."""
 
-    def __init__(self, llm: AsyncLLM) -> None:
+    def __init__(self, llm: AsyncLLM, media_hosts: Collection[str] = ()) -> None:
         self._renderer = llm.renderer
         self._model_config = llm.model_config
-        self._special = SpecialTokens(llm.renderer.get_tokenizer())
+        self._special = SpecialTokens(llm.renderer.get_tokenizer(), placeholders(llm.model_config))
+        self._media = Media.of(media_hosts)
         # The service's own check answers for the length, with the contract's reason.
         self._for_prompts = dataclasses.replace(llm.renderer.default_cmpl_tok_params, max_total_tokens=None)
-        self._for_chat = dataclasses.replace(llm.renderer.default_chat_tok_params, max_total_tokens=None)
+        self._for_chat = dataclasses.replace(
+            llm.renderer.default_chat_tok_params, max_total_tokens=None, add_special_tokens=False
+        )
         self._cache = _Cache()
 
     async def render(self, request: GenerateRequest) -> Any:
         """vLLM's EngineInput for the request's input."""
         if request.WhichOneof("input") == "token_ids":
             found = self._rendered(list(request.token_ids.ids), request.prompt_options)
+        elif any(media_parts(request.conversation)):
+            found = await self._with_media(request)  # too large to keep
         else:
             key = _key(request)
             found = self._cache.get(key)
@@ -66,7 +76,7 @@ class Prompts:
         text, options = request.prompt, request.prompt_options
         if not options.parse_special_tokens and self._special.within(text):
             adds = options.add_special_tokens if options.HasField("add_special_tokens") else True
-            return self._rendered(self._special.encode(text, adds), options)
+            return self._rendered(await _off_loop(text, self._special.encode, text, adds), options)
         if len(text) <= _SHORT_TEXT_CHARACTERS:
             return self._rendered(text, options)
         parsed = parse_model_prompt(self._model_config, text)
@@ -79,12 +89,27 @@ class Prompts:
         messages = chat_messages(request.conversation, str if keep else hidden.hide)
         if hidden:
             rendered = await self._template(messages, request)
-            return self._rendered(hidden.encode(rendered), options)
+            return self._rendered(await _off_loop(rendered, hidden.encode, rendered), options)
         params = ChatParams(chat_template_kwargs=template_arguments(request))
         conversations: Any = [messages]
         for_chat = _truncating(self._for_chat, options)  # what a conversation begins with is its template's matter
         _, (prompt,) = await self._renderer.render_chat_async(conversations, params, for_chat)
         return prompt
+
+    async def _with_media(self, request: GenerateRequest) -> Any:
+        hidden = self._special.hiding()
+        keep = request.prompt_options.parse_special_tokens
+        messages = chat_messages(request.conversation, str if keep else hidden.hide)
+        rendered = await self._template(messages, request)
+        token_ids = await _off_loop(rendered, hidden.encode, rendered)
+        async with self._media.decoded(request.conversation) as media:
+            prompt = TokensPrompt(prompt_token_ids=token_ids, multi_modal_data=dict(media))
+            parsed = parse_model_prompt(self._model_config, prompt)
+            with refusing_media():
+                # Without the cache that vLLM's front end and engine keep alike: they would differ, and the engine fail,
+                # after a prompt that is rendered and not sent (Estimate, Tokenize, one that is too long).
+                (made,) = await self._renderer.render_cmpl_async([parsed], self._for_chat, skip_mm_cache=True)
+        return made
 
     async def _template(self, messages: list[Any], request: GenerateRequest) -> str:
         params = ChatParams(chat_template_kwargs={**template_arguments(request), "tokenize": False})
@@ -120,6 +145,13 @@ class _Cache:
         while self._tokens > _MOST_CACHED_TOKENS or len(self._prompts) > _MOST_CACHED_PROMPTS:
             _, oldest = self._prompts.popitem(last=False)
             self._tokens -= len(oldest["prompt_token_ids"])
+
+
+async def _off_loop(text: str, encode: Callable[..., list[int]], *arguments: object) -> list[int]:
+    """Encode `text` here if it is short; vLLM's renderer lends its tokenizer to several threads."""
+    if len(text) <= _SHORT_TEXT_CHARACTERS:
+        return encode(*arguments)
+    return await asyncio.to_thread(encode, *arguments)
 
 
 def _key(request: GenerateRequest) -> bytes:

@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 # Some tokenizers have runs of spaces and the like as added tokens, which text must keep.
@@ -10,11 +10,11 @@ _TAG = re.compile(r"<.*>|\[.*\]", re.DOTALL)
 
 
 class SpecialTokens:
-    """The special tokens of a tokenizer."""
+    """The special tokens of a tokenizer, and further texts that are to be no more than text."""
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, others: Iterable[str] = ()) -> None:
         self._tokenizer = tokenizer
-        texts = sorted(_special_texts(tokenizer), key=len, reverse=True)
+        texts = sorted(_special_texts(tokenizer).union(others), key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, texts))) if texts else None
 
     def within(self, text: str) -> bool:
