@@ -1,11 +1,12 @@
 """Generate for several inputs: each is a generation of its own, with its own result, log line and metrics."""
 
 import asyncio
+from collections.abc import Sequence
 
 from penstock.v1.generation_pb2 import BatchInput, BatchResult, GenerateChunk, GenerateRequest, GenerateResponse, Usage
 from penstock_service.answer import settled
 from penstock_service.call import Call
-from penstock_service.errors import ServiceError
+from penstock_service.errors import DeadlineExceeded, Overloaded, ServiceError, Unavailable
 from penstock_service.field_paths import within
 from penstock_service.generations import Generations
 from penstock_service.rpc_status import rpc_status
@@ -18,30 +19,54 @@ async def answer_batch(
     request: GenerateRequest, call: Call, generations: Generations, telemetry: Telemetry
 ) -> GenerateResponse:
     """Answer every input of the batch. Raises what concerns all of them; what concerns one is in its result."""
-    with generations.batch(request) as call.model:
+    with generations.batch(request) as (model, adapter):
+        call.model = adapter.key if adapter is not None else model.name
+        shared = GenerateRequest()
+        shared.CopyFrom(request)
+        shared.ClearField("batch")  # an input must not hold the others
         async with asyncio.TaskGroup() as tasks:
             running = [
-                tasks.create_task(_result(request, place, call, generations, telemetry), name="batch input")
-                for place in range(len(request.batch.inputs))
+                tasks.create_task(_outcome(_alone(shared, one, call.model), place, call, generations, telemetry))
+                for place, one in enumerate(request.batch.inputs)
             ]
-    results = [task.result() for task in running]
-    usage = _sum([each.response.usage for each in results if each.HasField("response")])
-    return GenerateResponse(id=call.id, model=call.model, results=results, usage=usage, request_id=request.request_id)
+    outcomes = [task.result() for task in running]
+    _raise_of_the_call(outcomes)
+    answers = [outcome for outcome in outcomes if isinstance(outcome, GenerateResponse)]
+    return GenerateResponse(
+        id=call.id,
+        model=model.name,
+        results=[_result(outcome) for outcome in outcomes],
+        usage=_sum([answer.usage for answer in answers]),
+        request_id=request.request_id,
+        adapter=adapter.version if adapter is not None else None,
+    )
 
 
-async def _result(
-    request: GenerateRequest, place: int, whole: Call, generations: Generations, telemetry: Telemetry
-) -> BatchResult:
+async def _outcome(
+    alone: GenerateRequest, place: int, whole: Call, generations: Generations, telemetry: Telemetry
+) -> GenerateResponse | ServiceError:
     call = Call(whole.method, whole.seconds_left(), batch=whole.id)
 
     async def answer() -> GenerateResponse:
         with within(f"batch.inputs[{place}]"):
-            return await answer_whole(_alone(request, request.batch.inputs[place], whole.model), call, generations)
+            return await answer_whole(alone, call, generations)
 
-    outcome = await settled(telemetry, call, (), answer())
-    return (
-        BatchResult(status=rpc_status(outcome)) if isinstance(outcome, ServiceError) else BatchResult(response=outcome)
-    )
+    return await settled(telemetry, call, (), answer())
+
+
+def _raise_of_the_call(outcomes: Sequence[GenerateResponse | ServiceError]) -> None:
+    """Raise what is no input's own: the deadline, and what sends the caller to another replica or a later moment."""
+    for outcome in outcomes:
+        if isinstance(outcome, Unavailable | DeadlineExceeded):
+            raise outcome
+    if isinstance(outcomes[0], Overloaded) and all(isinstance(outcome, Overloaded) for outcome in outcomes):
+        raise outcomes[0]
+
+
+def _result(outcome: GenerateResponse | ServiceError) -> BatchResult:
+    if isinstance(outcome, ServiceError):
+        return BatchResult(status=rpc_status(outcome))
+    return BatchResult(response=outcome)
 
 
 async def answer_whole(request: GenerateRequest, call: Call, generations: Generations) -> GenerateResponse:
@@ -52,9 +77,9 @@ async def answer_whole(request: GenerateRequest, call: Call, generations: Genera
     return response_of(chunk or GenerateChunk())
 
 
-def _alone(request: GenerateRequest, one: BatchInput, model: str) -> GenerateRequest:
+def _alone(shared: GenerateRequest, one: BatchInput, model: str) -> GenerateRequest:
     alone = GenerateRequest()
-    alone.CopyFrom(request)
+    alone.CopyFrom(shared)
     alone.model = model
     match one.WhichOneof("input"):
         case "prompt":
@@ -63,8 +88,6 @@ def _alone(request: GenerateRequest, one: BatchInput, model: str) -> GenerateReq
             alone.token_ids.CopyFrom(one.token_ids)
         case "conversation":
             alone.conversation.CopyFrom(one.conversation)
-        case None:
-            alone.ClearField("batch")
     return alone
 
 

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from penstock.v1.generation_pb2 import GenerateRequest
-from penstock_service.adapters import AdapterTable
+from penstock.v1.models_pb2 import Model
+from penstock_service.adapters import AdapterTable, LoadedAdapter
 from penstock_service.call import Call
 from penstock_service.engine.base import Job
 from penstock_service.errors import InvalidRequest, Violation
@@ -61,15 +62,15 @@ class Generations:
                     raise generation.error
 
     @contextmanager
-    def batch(self, request: GenerateRequest) -> Iterator[str]:
-        """The name of what answers every input of a batch, kept as it is meanwhile.
+    def batch(self, request: GenerateRequest) -> Iterator[tuple[Model, LoadedAdapter | None]]:
+        """The model and the adapter that answer every input of a batch, kept as they are meanwhile.
 
         Raises what concerns all of them, and Unavailable.
         """
         with self._lifecycle.call() as engine, self._adapters.using(request.model, engine.model) as adapter:
             check(request, ModelLimits.of(engine.model))
             check_features(request, engine.model)
-            yield adapter.key if adapter is not None else engine.model.name
+            yield engine.model, adapter
 
     @asynccontextmanager
     async def _running(self, generation: Generation, call: Call, reader: Reader) -> AsyncIterator[None]:

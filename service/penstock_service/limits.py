@@ -74,7 +74,8 @@ def _conversation_size(request: pb.GenerateRequest) -> int:
         return 0
     # A message of permitted size can hold millions of empty turns, which are refused by their number.
     messages = islice(request.conversation.messages, MOST_MESSAGES)
-    return sum(_message_size(message) for message in messages)
+    tools = sum(_size(tool.description) + _size(tool.parameters) for tool in request.tools[:MOST_TOOLS])
+    return tools + sum(_message_size(message) for message in messages)
 
 
 def _message_size(message: pb.Message) -> int:

@@ -98,3 +98,14 @@ async def test_a_partial_answer_is_given_for_every_input(open_service: OpenServi
 
     reasons = [result.response.sequences[0].finish.reason for result in reply.results]
     assert reasons == [pb.FINISH_REASON_DEADLINE] * 2
+
+
+async def test_a_batch_whose_server_stops_fails_as_a_whole(open_service: OpenService) -> None:
+    running = await open_service(simulated={"step_time_ms": 20})
+    call = running.generation.Generate(batch(HELLO, HELLO, stopping=LONG))
+    await eventually(lambda: running.engine.running == 2)
+
+    await running.service.drain(0.05)
+
+    failure = await failure_of(call)
+    assert (failure.code, failure.reason) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")

@@ -1,10 +1,10 @@
 """Conversations in the terms of chat templates: pure functions from the contract's messages."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 from penstock.v1 import generation_pb2 as pb
+from penstock_service.engine.vllm.special_tokens import Hidden
 
 _ROLES = {
     pb.ROLE_SYSTEM: "system",
@@ -27,9 +27,9 @@ _MEDIA: dict[str | None, dict[str, Any]] = {
 _NO_ARGUMENTS: dict[str, Any] = {"type": "object", "properties": {}}
 
 
-def chat_messages(conversation: pb.Conversation, hide: Callable[[str], str] = str) -> list[dict[str, Any]]:
-    """The messages as chat templates know them; texts that are not the model's own pass through `hide`."""
-    return [_message(message, str if message.role == pb.ROLE_ASSISTANT else hide) for message in conversation.messages]
+def chat_messages(conversation: pb.Conversation, hidden: Hidden | None = None) -> list[dict[str, Any]]:
+    """The messages as chat templates know them, without the special tokens in their texts, which go to `hidden`."""
+    return [_message(message, hidden) for message in conversation.messages]
 
 
 def template_tools(request: pb.GenerateRequest | pb.TokenizeRequest) -> list[dict[str, Any]]:
@@ -64,28 +64,46 @@ def template_arguments(request: pb.GenerateRequest) -> dict[str, Any]:
     return {**arguments, "add_generation_prompt": asks, "continue_final_message": continues}
 
 
-def _message(message: pb.Message, hide: Callable[[str], str]) -> dict[str, Any]:
-    said: dict[str, Any] = {"role": _ROLES[message.role], "content": _content(message, hide)}
+def _message(message: pb.Message, hidden: Hidden | None) -> dict[str, Any]:
+    said: dict[str, Any] = {"role": _ROLES[message.role], "content": _content(message, hidden)}
     if message.tool_calls:
         said["tool_calls"] = [_tool_call(call) for call in message.tool_calls]
-    for name in ("tool_call_id", "name", "reasoning"):
+    for name in ("tool_call_id", "name"):
         if text := getattr(message, name):
-            said[name] = hide(text)
+            said[name] = hidden.hide(text) if hidden is not None else text
+    if message.reasoning:
+        said["reasoning"] = hidden.hide_control(message.reasoning) if hidden is not None else message.reasoning
     return said
 
 
 def _tool_call(call: pb.ToolCall) -> dict[str, Any]:
-    return {
-        "id": call.id,
-        "type": "function",
-        "function": {"name": call.name, "arguments": call.arguments or "{}"},
-    }
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": _arguments(call)}}
 
 
-def _content(message: pb.Message, hide: Callable[[str], str]) -> str | list[dict[str, Any]] | None:
+def _arguments(call: pb.ToolCall) -> str:
+    """What the model wrote; vLLM takes what is no JSON for no arguments, and would fail on what Python cannot hold."""
+    try:
+        json.loads(call.arguments)
+    except (ValueError, RecursionError):
+        return "{}"
+    return call.arguments
+
+
+def _content(message: pb.Message, hidden: Hidden | None) -> str | list[dict[str, Any]] | None:
     parts = message.content
     if not parts:
         return None
+    texts = _texts(message, hidden)
     if len(parts) == 1 and parts[0].WhichOneof("part") == "text":
-        return hide(parts[0].text)
-    return [_MEDIA.get(part.WhichOneof("part")) or {"type": "text", "text": hide(part.text)} for part in parts]
+        return texts[0]
+    kinds = (part.WhichOneof("part") for part in parts)
+    return [_MEDIA.get(kind) or {"type": "text", "text": text} for kind, text in zip(kinds, texts, strict=True)]
+
+
+def _texts(message: pb.Message, hidden: Hidden | None) -> list[str]:
+    texts = [part.text for part in message.content]
+    if hidden is None:
+        return texts
+    if message.role == pb.ROLE_ASSISTANT:
+        return [hidden.hide_control(text) for text in texts]
+    return hidden.hide_parts(texts)

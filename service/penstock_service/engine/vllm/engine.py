@@ -121,6 +121,10 @@ class VllmEngine:
             made = constraint_of(prepared.params.structured_outputs)
             if self._constraints is not None and made is not None:
                 await self._constraints.check_made(made, "tools")
+        elif self.model.reasoning_parser and prepared.params.structured_outputs is not None:
+            # All of the answer is text: the engine must not wait for the end of a thought before it constrains.
+            ended = {**prepared.engine_arguments, "reasoning_ended": True}
+            prepared = prepared._replace(engine_arguments=ended)
         if job.request.response.settings:
             receiver.begins(GenerateChunk(settings=translation.settings(job.request, prepared.params)))
         if parsed is None and job.request.num_sequences <= 1 and not wants_logprobs(prepared.params):

@@ -67,7 +67,7 @@ class Prompts:
         if request.WhichOneof("input") != "conversation":
             return request.prompt
         hidden = self._special.hiding()
-        messages = chat_messages(request.conversation, hidden.hide)
+        messages = chat_messages(request.conversation, hidden)
         return hidden.shown(await self._template(messages, request))
 
     async def _tokenized(self, request: GenerateRequest) -> Any:
@@ -86,7 +86,7 @@ class Prompts:
     async def _tokenized_conversation(self, request: GenerateRequest) -> Any:
         options, hidden = request.prompt_options, self._special.hiding()
         keep = options.parse_special_tokens
-        messages = chat_messages(request.conversation, str if keep else hidden.hide)
+        messages = chat_messages(request.conversation, None if keep else hidden)
         if hidden:
             rendered = await self._template(messages, request)
             return self._rendered(await _off_loop(rendered, hidden.encode, rendered), options)
@@ -99,7 +99,7 @@ class Prompts:
     async def _with_media(self, request: GenerateRequest) -> Any:
         hidden = self._special.hiding()
         keep = request.prompt_options.parse_special_tokens
-        messages = chat_messages(request.conversation, str if keep else hidden.hide)
+        messages = chat_messages(request.conversation, None if keep else hidden)
         rendered = await self._template(messages, request)
         token_ids = await _off_loop(rendered, hidden.encode, rendered)
         async with self._media.decoded(request.conversation) as media:
@@ -157,7 +157,9 @@ async def _off_loop(text: str, encode: Callable[..., list[int]], *arguments: obj
 def _key(request: GenerateRequest) -> bytes:
     if request.WhichOneof("input") == "prompt":
         options = request.prompt_options.SerializeToString() if request.HasField("prompt_options") else b""
-        return hashlib.blake2b(request.prompt.encode(), digest_size=16, key=options).digest()
+        # Unknown fields can make the options longer than a key may be.
+        key = hashlib.blake2b(options, digest_size=32).digest() if options else b""
+        return hashlib.blake2b(request.prompt.encode(), digest_size=16, key=key).digest()
     shapes = GenerateRequest(
         conversation=request.conversation,
         tools=request.tools,

@@ -7,6 +7,8 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import structlog
+
 from penstock.v1 import generation_pb2 as pb
 from penstock_service.engine.base import Ending, Job, Receiver
 from penstock_service.engine.vllm.answer_parsers import AnswerParser
@@ -14,6 +16,8 @@ from penstock_service.engine.vllm.logprobs import LogprobRecords
 from penstock_service.engine.vllm.requests import Prepared, Requests
 from penstock_service.engine.vllm.translation import seed_for_vllm
 from penstock_service.errors import ServiceError
+
+log = structlog.get_logger()
 
 
 class Sequences:
@@ -26,6 +30,7 @@ class Sequences:
         self._forget = forget
         self._sequences: list[_Sequence] = []
         self._ended = False
+        self.wants_prompt = True
 
     async def start(
         self, prepared: Prepared, parser: Callable[[], AnswerParser] | None, records: LogprobRecords
@@ -37,6 +42,9 @@ class Sequences:
             for sequence in self._sequences:
                 if not self._ended:
                     await self._requests.add(sequence.job, _seeded(prepared, sequence.index), sequence)
+            if self._ended:  # while the last one was handed over
+                for sequence in self._sequences:
+                    sequence.abort(self._requests)
         except BaseException:
             self.abort()
             raise
@@ -59,7 +67,8 @@ class Sequences:
             self._receiver.put_delta(delta)
 
     def put_prompt(self, tokens: Sequence[pb.TokenInfo]) -> None:
-        """The first sequence knows the prompt's tokens."""
+        """The prompt's tokens, from whichever sequence has them first: before anything of it is delivered."""
+        self.wants_prompt = False
         if not self._ended:
             self._receiver.begins(pb.GenerateChunk(prompt=tokens))
 
@@ -117,7 +126,7 @@ class _Sequence:
 
     def take_prompt_logprobs(self, token_ids: Sequence[int], found: Sequence[Mapping[int, Any] | None]) -> None:
         """What vLLM tells of the prompt's tokens."""
-        if self.index == 0:
+        if self._owner.wants_prompt:
             self._owner.put_prompt(self._records.of(token_ids, found, self._response.prompt_logprobs))
 
     def put(self, text: str, token_ids: Sequence[int]) -> None:
@@ -154,11 +163,19 @@ class _Sequence:
         """What an aborted sequence had not delivered."""
         if self.ended or self.ending is None:
             return None
-        return self._last(self.ending)
+        try:
+            return self._last(self.ending)
+        except Exception as error:  # whatever a parser thinks of half an answer, the abort must come to its end
+            log.error("the answer could not be parsed", id=self.job.id, exc_info=error)
+            return None
 
     def reasoning_tokens(self) -> int | None:
         """Of all that it generated."""
-        return self._parser.reasoning_tokens(self._token_ids) if self._parser else None
+        try:
+            return self._parser.reasoning_tokens(self._token_ids) if self._parser else None
+        except Exception as error:
+            log.error("thoughts could not be counted", id=self.job.id, exc_info=error)
+            return None
 
     def _last(self, ending: Ending) -> pb.SequenceDelta:
         if self.job.streamed:

@@ -5,6 +5,8 @@ import secrets
 from collections.abc import Callable, Iterable
 from typing import Any
 
+# More than any special token has.
+_MOST_TOKEN_CHARACTERS = 128
 # Some tokenizers have runs of spaces and the like as added tokens, which text must keep.
 _TAG = re.compile(r"<.*>|\[.*\]", re.DOTALL)
 
@@ -14,8 +16,9 @@ class SpecialTokens:
 
     def __init__(self, tokenizer: Any, others: Iterable[str] = ()) -> None:
         self._tokenizer = tokenizer
-        texts = sorted(_special_texts(tokenizer).union(others), key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, texts))) if texts else None
+        control = _control_texts(tokenizer).union(others)
+        self._control = _any_of(control)
+        self._pattern = _any_of(control | _tags(tokenizer))
 
     def within(self, text: str) -> bool:
         """Whether `text` has any."""
@@ -28,7 +31,7 @@ class SpecialTokens:
 
     def hiding(self) -> "Hidden":
         """Take special tokens out of texts for a template, which must not see them."""
-        return Hidden(self._pattern, self._plain, self._encode)
+        return Hidden(self._pattern, self._control, self._plain, self._encode)
 
     def _plain(self, text: str) -> list[int]:
         return [token for piece in self._pieces(text) for token in self._encode(piece)]
@@ -60,10 +63,12 @@ class Hidden:
     def __init__(
         self,
         pattern: re.Pattern[str] | None,
+        control: re.Pattern[str] | None,
         plain: Callable[[str], list[int]],
         encode: Callable[[str], list[int]],
     ) -> None:
         self._pattern = pattern
+        self._control = control
         self._plain = plain
         self._encode = encode
         self._hidden: list[str] = []
@@ -77,6 +82,19 @@ class Hidden:
         """The text with a mark for each special token."""
         return self._pattern.sub(self._marked, text) if self._pattern is not None else text
 
+    def hide_control(self, text: str) -> str:
+        """The same for the model's own turns, whose tags (`<think>` and the like) templates look for."""
+        return self._control.sub(self._marked, text) if self._control is not None else text
+
+    def hide_parts(self, texts: Iterable[str]) -> list[str]:
+        """The texts with marks; templates may join them, and no special token must come about between two."""
+        shown, before = [], ""
+        for text in texts:
+            joins = self._joins(before, text)
+            shown.append(self._mark_of(text[0]) + self.hide(text[1:]) if joins else self.hide(text))
+            before = (before + text)[-_MOST_TOKEN_CHARACTERS:]
+        return shown
+
     def encode(self, rendered: str) -> list[int]:
         """The tokens of what the template made: its own special tokens count, hidden ones are text."""
         tokens: list[int] = []
@@ -88,12 +106,31 @@ class Hidden:
         """What the template made, with the texts back in their places."""
         return re.sub(f"{self._mark}([0-9]+)\ue001", lambda found: self._hidden[int(found[1])], rendered)
 
+    def _joins(self, before: str, text: str) -> bool:
+        if self._pattern is None or not text:
+            return False
+        joined = before + text[:_MOST_TOKEN_CHARACTERS]
+        found = (self._pattern.match(joined, start) for start in range(len(before)))
+        return any(match is not None and match.end() > len(before) for match in found)
+
     def _marked(self, found: re.Match[str]) -> str:
-        self._hidden.append(found[0])
+        return self._mark_of(found[0])
+
+    def _mark_of(self, text: str) -> str:
+        self._hidden.append(text)
         return f"{self._mark}{len(self._hidden) - 1}\ue001"
 
 
-def _special_texts(tokenizer: Any) -> set[str]:
+def _control_texts(tokenizer: Any) -> set[str]:
     added = getattr(tokenizer, "added_tokens_decoder", {}).values()
-    special = {token.content for token in added if token.special or _TAG.fullmatch(token.content)}
-    return {text for text in special | set(getattr(tokenizer, "all_special_tokens", ())) if text}
+    return {token.content for token in added if token.special} | set(getattr(tokenizer, "all_special_tokens", ()))
+
+
+def _tags(tokenizer: Any) -> set[str]:
+    added = getattr(tokenizer, "added_tokens_decoder", {}).values()
+    return {token.content for token in added if _TAG.fullmatch(token.content)}
+
+
+def _any_of(texts: Iterable[str]) -> re.Pattern[str] | None:
+    longest_first = sorted(filter(None, texts), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
