@@ -23,7 +23,9 @@ async def real_by_public_way(real: Running) -> AsyncIterator[Running]:
 
     class Borrowing(VllmEngine):
         async def close(self) -> None:
-            """The AsyncLLM is the other service's."""
+            """The AsyncLLM is the other service's; the compiler of constraints is its own."""
+            if self._constraints is not None:
+                await self._constraints.close()
 
     async def load(settings: Settings) -> VllmEngine:
         llm = real.engine._llm

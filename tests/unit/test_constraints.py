@@ -72,12 +72,24 @@ def bomb(number: int = 0) -> pb.StructuredOutput:
     return schema({"type": "object", "properties": properties, "minProperties": 100, "maxProperties": 200})
 
 
+_OF_OTHERS: set[int] = set()
+
+
+@pytest.fixture(autouse=True)
+def of_others() -> None:
+    """Engines that other tests left running have compilers too; none of those forks meanwhile."""
+    _OF_OTHERS.clear()
+    _OF_OTHERS.update(child.pid for child in compilers())
+
+
 def compilers() -> list[psutil.Process]:
     ours = psutil.Process().children(recursive=True)
     return [
         child
         for child in ours
-        if child.status() != psutil.STATUS_ZOMBIE and "constraint_compiler" in " ".join(child.cmdline())
+        if child.pid not in _OF_OTHERS
+        and child.status() != psutil.STATUS_ZOMBIE
+        and "constraint_compiler" in " ".join(child.cmdline())
     ]
 
 
