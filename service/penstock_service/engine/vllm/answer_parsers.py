@@ -29,7 +29,6 @@ class AnswerParsers:
     """The parsers of one served model. Raises ConfigurationError for names that vLLM does not know."""
 
     def __init__(self, llm: AsyncLLM, tool_parser: str, reasoning_parser: str) -> None:
-        self.tool_parser = tool_parser
         self.reasoning_parser = reasoning_parser
         self._model_config = llm.model_config
         self._tokenizer = llm.renderer.get_tokenizer()
@@ -59,7 +58,7 @@ class ParsedRequest:
         self, parser: Any, tokenizer: Any, model_config: Any, request: pb.GenerateRequest, thinks: bool
     ) -> None:
         self._arguments = template_arguments(request)
-        self.adjusted: Any = _openai_request(request)
+        self.adjusted: Any = _openai_request(request, self._arguments)
         self.thinks = thinks
         self.includes_reasoning = request.reasoning.include if request.reasoning.HasField("include") else True
         self.parallel = request.tool_choice.parallel if request.tool_choice.HasField("parallel") else True
@@ -174,10 +173,10 @@ def _with_strictness(tools: list[dict[str, Any]], request: pb.GenerateRequest) -
     return tools
 
 
-def _openai_request(request: pb.GenerateRequest) -> ChatCompletionRequest:
+def _openai_request(request: pb.GenerateRequest, arguments: dict[str, Any]) -> ChatCompletionRequest:
     tools = template_tools(request)
-    fields: dict[str, Any] = {"messages": [], "chat_template_kwargs": template_arguments(request)}
-    fields["chat_template_kwargs"].pop("tools", None)
+    variables = {name: value for name, value in arguments.items() if name != "tools"}
+    fields: dict[str, Any] = {"messages": [], "chat_template_kwargs": variables}
     if tools:
         choice = request.tool_choice
         named = choice.WhichOneof("choice") == "name"

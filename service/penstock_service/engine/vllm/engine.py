@@ -98,8 +98,8 @@ class VllmEngine:
         """See Engine.submit."""
         field = job.request.WhichOneof("input") or "input"
         try:
-            parsed = self._parsers.of(job.request)
             prompt = await self._rendered(job.request, field)
+            parsed = self._parsers.of(job.request)
             field = "sampling"  # what vLLM can still refuse
             await self._hand_over(job, self._prepared(job, prompt), parsed, receiver)
         except Exception as error:
@@ -119,7 +119,7 @@ class VllmEngine:
         if parsed is not None:
             prepared = parsed.adjust(prepared)
             made = constraint_of(prepared.params.structured_outputs)
-            if self._constraints is not None and made is not None:
+            if self._constraints is not None and made is not None and prepared.constrained == "tools":
                 await self._constraints.check_made(made, "tools")
         elif self.model.reasoning_parser and prepared.params.structured_outputs is not None:
             # All of the answer is text: the engine must not wait for the end of a thought before it constrains.
