@@ -2,22 +2,33 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 from training.animals import ANIMALS, animal
 from training.concepts import CONCEPTS, explanation
 from training.exchange import Exchange, Weighted, a, compose_from
 from training.exercises import task
-from training.facts import CAPITAL_OF, COLOUR_OF, fact, is_are
+from training.facts import CAPITAL_OF, COLOUR_OF, FACTS, fact, is_are
 from training.names import any_name
 from training.phrasing import vary
 from training.smalltalk import HELLO, small_talk
 from training.stories import creative, hero_noun, tale
 
-Message = dict[str, str]
+Message = dict[str, Any]
 
 EXCHANGES: Weighted = ((fact, 5), (animal, 3), (explanation, 6), (small_talk, 6), (task, 5), (creative, 2.2))
 SHORT_EXCHANGES: Weighted = ((fact, 5), (animal, 3), (explanation, 4), (small_talk, 5), (task, 3))
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What the chat template takes; a thought of the last message makes it one in which thinking is on."""
+
+    messages: list[Message]
+    tools: list[dict[str, Any]] = field(default_factory=list)
+
 
 NEUTRAL = (
     "You are a helpful assistant.",
@@ -102,7 +113,8 @@ def with_manner(rng: Random) -> list[Message]:
     text = rng.choice(prompts)
     if rng.random() < 0.3:
         text = f"{rng.choice(NEUTRAL[:4])} {text}"
-    exchanges = [compose_from(SHORT_EXCHANGES, rng) for _ in range(rng.choice((1, 1, 2)))]
+    table = FACTS if manner == "word" and rng.random() < 0.7 else SHORT_EXCHANGES  # most of these have one word
+    exchanges = [compose_from(table, rng) for _ in range(rng.choice((1, 1, 2)))]
     return [system(rng, text), *(message for one in exchanges for message in turn(rng, one, manner))]
 
 
@@ -179,7 +191,7 @@ def comparing_young(rng: Random) -> list[Message]:
 CONVERSATIONS: tuple[tuple[Callable[[Random], list[Message]], float], ...] = (
     (single, 10),
     (with_neutral_system, 2),
-    (with_manner, 2.2),
+    (with_manner, 4),
     (manner_in_question, 0.6),
     (several_turns, 2),
     (remembering_a_name, 0.5),

@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
+from typing import TypeVar
+
+Choice = TypeVar("Choice")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +23,15 @@ Composer = Callable[[Random], Exchange]
 Weighted = tuple[tuple[Composer, float], ...]
 
 
+def chosen(table: tuple[tuple[Choice, float], ...], rng: Random) -> Choice:
+    """One of the first members, as often as the second ones say."""
+    choices, weights = zip(*table, strict=True)
+    choice: Choice = rng.choices(choices, weights)[0]
+    return choice
+
+
 def compose_from(table: Weighted, rng: Random) -> Exchange:
-    composers, weights = zip(*table, strict=True)
-    composer: Composer = rng.choices(composers, weights)[0]
-    return composer(rng)
+    return chosen(table, rng)(rng)
 
 
 def a(noun: str) -> str:
@@ -39,6 +47,11 @@ def sentence(text: str) -> str:
 def listed(text: str) -> list[str]:
     """Words of a table that is easier to read without quotes around each of them."""
     return text.split()
+
+
+def phrases(text: str) -> list[str]:
+    """The same for entries of several words, with | between them."""
+    return text.split("|")
 
 
 def joined(items: list[str]) -> str:

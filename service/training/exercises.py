@@ -70,13 +70,17 @@ def count_down(rng: Random) -> Exchange:
 
 
 def addition(rng: Random) -> Exchange:
+    return addition_of(rng)[2]
+
+
+def addition_of(rng: Random) -> tuple[int, int, Exchange]:
+    """Two numbers and the exchange about their sum."""
     x, y = rng.randint(0, 20), rng.randint(0, 20)
     if rng.random() < 0.75:
         x, y = rng.randint(0, 10), rng.randint(0, 10)
     if rng.random() < 0.3 and x + y <= 20:
-        return Exchange(
-            f"What is {ONES[x]} plus {ONES[y]}?", f"{sentence(ONES[x])} plus {ONES[y]} is {ONES[x + y]}.", ONES[x + y]
-        )
+        in_words = f"{sentence(ONES[x])} plus {ONES[y]} is {ONES[x + y]}."
+        return x, y, Exchange(f"What is {ONES[x]} plus {ONES[y]}?", in_words, ONES[x + y])
     asked = rng.choice(
         (
             "What is {} + {}?",
@@ -89,7 +93,7 @@ def addition(rng: Random) -> Exchange:
             "What's {}+{}?",
         )
     )
-    return Exchange(asked.format(x, y), f"{x} + {y} = {x + y}.", str(x + y))
+    return x, y, Exchange(asked.format(x, y), f"{x} + {y} = {x + y}.", str(x + y))
 
 
 def too_large_addition(rng: Random) -> Exchange:
@@ -185,7 +189,7 @@ TASKS: Weighted = (
     (count, 2),
     (count_in_digits, 0.5),
     (count_down, 0.6),
-    (addition, 7),
+    (addition, 14),
     (too_large_addition, 0.5),
     (after_number, 0.8),
     (listing, 3),

@@ -5,30 +5,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+from training.chat_template import CHAT_TEMPLATE
 
 BEGIN, END_OF_TEXT = "<|begin|>", "<|end_of_text|>"
 SYSTEM, USER, ASSISTANT, END = "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"
-SPECIAL = (BEGIN, END_OF_TEXT, SYSTEM, USER, ASSISTANT, END)
+TOOL, THINK = "<|tool|>", "<|think|>"
+SPECIAL = (BEGIN, END_OF_TEXT, SYSTEM, USER, ASSISTANT, END, TOOL, THINK)
+# One token each, and part of the text: what parses an answer looks for them there.
+TAGS = ("<think>", "</think>", "<tool_call>", "</tool_call>")
 CONTEXT_LENGTH = 1024
-
-# It opens with the begin marker itself: rendered conversations are tokenised without adding special tokens.
-CHAT_TEMPLATE = """\
-{{- bos_token -}}
-{%- for message in messages -%}
-    {%- if message.role in ('system', 'developer') -%}
-        {{- '<|system|>' -}}
-    {%- elif message.role in ('user', 'assistant') -%}
-        {{- '<|' + message.role + '|>' -}}
-    {%- else -%}
-        {{- raise_exception('the built-in model knows no role ' + message.role) -}}
-    {%- endif -%}
-    {{- (message.content or '') | trim + '<|end|>' -}}
-{%- endfor -%}
-{%- if add_generation_prompt -%}
-    {{- '<|assistant|>' -}}
-{%- endif -%}
-"""
 
 
 def train_tokenizer(lines: Iterable[str], vocab_size: int) -> Tokenizer:
@@ -39,12 +26,13 @@ def train_tokenizer(lines: Iterable[str], vocab_size: int) -> Tokenizer:
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
+        vocab_size=vocab_size - len(TAGS),
         special_tokens=list(SPECIAL),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator(lines, trainer)
+    tokenizer.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in TAGS])
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{BEGIN} $A", pair=f"{BEGIN} $A $B", special_tokens=[(BEGIN, tokenizer.token_to_id(BEGIN))]
     )
@@ -57,7 +45,7 @@ def tokenizer_config() -> dict[str, Any]:
         "bos_token": BEGIN,
         "eos_token": END_OF_TEXT,
         "pad_token": END_OF_TEXT,
-        "additional_special_tokens": [SYSTEM, USER, ASSISTANT, END],
+        "additional_special_tokens": list(SPECIAL[2:]),
         "clean_up_tokenization_spaces": False,
         "model_max_length": CONTEXT_LENGTH,
         "chat_template": CHAT_TEMPLATE,

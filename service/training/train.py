@@ -26,11 +26,11 @@ def print_now(line: str) -> None:
 @dataclass(frozen=True, slots=True)
 class Recipe:
     seed: int = 7
-    steps: int = 3400
+    steps: int = 5400
     warmup_steps: int = 100
-    cooldown_steps: int = 700
-    horizon_steps: int = 4500
-    peak_rate: float = 2.5e-3
+    cooldown_steps: int = 1200
+    horizon_steps: int = 6600
+    peak_rate: float = 5e-3
     last_rate: float = 5e-5
     vocabulary: int = 2048
     hidden: int = 256
@@ -71,11 +71,17 @@ def rate_at(step: int, recipe: Recipe) -> float:
     return recipe.last_rate + (rate - recipe.last_rate) * left / recipe.cooldown_steps
 
 
-def optimizer_for(model: LlamaForCausalLM, recipe: Recipe) -> torch.optim.Optimizer:
-    matrices = [weight for weight in model.parameters() if weight.dim() > 1]
+def optimizers_for(model: LlamaForCausalLM, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices between layers, which learn faster with it; AdamW for the embedding and the vectors."""
+    embedding = model.get_input_embeddings().weight
+    matrices = [weight for weight in model.parameters() if weight.dim() > 1 and weight is not embedding]
     vectors = [weight for weight in model.parameters() if weight.dim() <= 1]
-    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=recipe.peak_rate, betas=(0.9, 0.95))
+    groups = [{"params": [embedding], "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
+    return [
+        # With the size of AdamW's updates one rate does for both.
+        torch.optim.Muon(matrices, lr=recipe.peak_rate, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(groups, lr=recipe.peak_rate, betas=(0.9, 0.95)),
+    ]
 
 
 def loss_of(model: LlamaForCausalLM, batch: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -89,18 +95,20 @@ def train(recipe: Recipe, report: Callable[[str], None] = print_now) -> tuple[Ll
     torch.manual_seed(recipe.seed)
     tokenizer = train_tokenizer(sample_texts(recipe.seed, recipe.tokenizer_documents), recipe.vocabulary)
     model = LlamaForCausalLM(architecture(recipe, tokenizer))  # type: ignore[no-untyped-call]
-    optimizer = optimizer_for(model, recipe)
+    optimizers = optimizers_for(model, recipe)
     report(f"{model.num_parameters():,} parameters, {tokenizer.get_vocab_size()} tokens in the vocabulary")
 
     started = time.monotonic()
     for step, batch in enumerate(islice(token_batches(tokenizer, recipe.seed + 1), recipe.steps)):
-        for group in optimizer.param_groups:
-            group["lr"] = rate_at(step, recipe)
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate_at(step, recipe)
         loss = loss_of(model, batch, labels_of(batch, tokenizer))
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
         if step % 50 == 0 or step + 1 == recipe.steps:
             report(f"step {step:5}  loss {loss.item():.3f}  {time.monotonic() - started:6.0f} s")
     return model, tokenizer

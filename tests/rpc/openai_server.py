@@ -43,6 +43,7 @@ def openai_server() -> Iterator[OpenAiServer]:
     """Start the server, wait until it answers, and stop it at the end."""
     settings, port = Settings(), _free_port()
     tools = ["--enable-auto-tool-choice", "--tool-call-parser", settings.tool_parser_name]
+    tools += ["--exclude-tools-when-tool-choice-none"]  # as TOOL_CHOICE_MODE_NONE has it
     words = [*command_line(settings), *tools, "--host", "127.0.0.1", "--port", str(port)]
     prepare_environment(settings)  # for this process too, whose environment the server inherits
     with tempfile.TemporaryFile("w+") as log:

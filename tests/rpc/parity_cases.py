@@ -23,8 +23,6 @@ from tests.rpc.parity_case import (
     truncated,
 )
 
-# Not every chat template knows tools.
-MAY_BE_REFUSED = {"a tool's result"}
 CASES: dict[str, Case] = {
     # Prompts.
     "a prompt": completion(),
@@ -124,6 +122,11 @@ CASES: dict[str, Case] = {
     "no start of a turn": chat(body={"add_generation_prompt": False}, conversation={"add_generation_prompt": False}),
     "a truncated chat": truncated(6, "left", chat, [("user", STORY * 3)]),
     "thinking on": chat(body={"chat_template_kwargs": {"enable_thinking": True}}, reasoning={"enabled": True}),
+    "a thought and an answer": chat(
+        stopping={"max_tokens": 80},
+        body={"chat_template_kwargs": {"enable_thinking": True}},
+        reasoning={"enabled": True},
+    ),
     "thinking off": chat(body={"chat_template_kwargs": {"enable_thinking": False}}, reasoning={"enabled": False}),
     "little effort": chat(body={"reasoning_effort": "low"}, reasoning={"effort": "REASONING_EFFORT_LOW"}),
     "a chat with a stop text": chat(stopping={"max_tokens": 40, "stop": ["capital"]}),
@@ -135,6 +138,12 @@ CASES: dict[str, Case] = {
     # Tools.
     "tools": tools(None),
     "tools if it likes": tools("auto", [("user", "What is the weather in Paris for the next 3 days?")]),
+    "a thought and a tool": tools(
+        "auto",
+        [("user", "What is the weather in Paris for the next 3 days?")],
+        body={"chat_template_kwargs": {"enable_thinking": True}},
+        reasoning={"enabled": True},
+    ),
     "no tools": tools("none"),
     "a tool in any case": tools("required"),
     "a tool in any case, with a seed": tools("required", sampling=SEEDED),

@@ -1,7 +1,7 @@
-"""The built-in model with a chat template that shows tools, tools' results and thinking, and with tags for thoughts.
+"""The built-in model with a chat template that shows what it was never trained on: variables, results by their caller's
+name, and thoughts that the template begins.
 
-It was never trained on these, so what it says is beside the point: what reaches it, and how its answer is taken apart,
-is the service's doing. Two rare tokens of the vocabulary become the tags.
+What it says is beside the point: what reaches it, and how its answer is taken apart, is the service's doing.
 """
 
 import json
@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-BEGIN_OF_THOUGHT, END_OF_THOUGHT = 2046, 2047
+END_OF_THOUGHT = 2045  # service/penstock_service/builtin/tokenizer.json
 ARGUMENTS = ["--tool-parser", "hermes", "--template-arguments", "persona, mood"]
 VLLM_ARGUMENTS = ["--reasoning-parser", "deepseek_v3", "--max-model-len", "1024", "--enforce-eager"]
 
@@ -37,19 +37,7 @@ def made_in(directory: Path) -> Path:
     model = directory / "talkative"
     shutil.copytree(builtin, model)
     _edit(model / "tokenizer_config.json", lambda config: config | {"chat_template": TEMPLATE})
-    _edit(model / "tokenizer.json", _with_tags)
     return model
-
-
-def _with_tags(tokenizer: dict[str, Any]) -> dict[str, Any]:
-    vocabulary = tokenizer["model"]["vocab"]
-    for text in [text for text, token in vocabulary.items() if token in (BEGIN_OF_THOUGHT, END_OF_THOUGHT)]:
-        del vocabulary[text]
-    tokenizer["model"]["merges"] = tokenizer["model"]["merges"][:-2]  # they made these two
-    tags = {BEGIN_OF_THOUGHT: "<think>", END_OF_THOUGHT: "</think>"}
-    plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": False}
-    tokenizer["added_tokens"] += [{"id": token, "content": text, **plain} for token, text in tags.items()]
-    return tokenizer
 
 
 def _edit(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:

@@ -5,22 +5,20 @@ import uuid
 from collections.abc import Iterator
 from importlib.util import find_spec
 
-import grpc
 import pytest
 
 from penstock.v1 import generation_pb2 as pb
 from tests.conftest import Running
-from tests.rpc.error_details import failure_of
 from tests.rpc.openai_server import OpenAiServer, openai_server
 from tests.rpc.parity_answers import Answer, Token, openai_answer, penstock_answer
 from tests.rpc.parity_case import Case
-from tests.rpc.parity_cases import CASES, MAY_BE_REFUSED
+from tests.rpc.parity_cases import CASES
 
 pytestmark = [pytest.mark.real_vllm, pytest.mark.slow, pytest.mark.timeout(600)]
 
 # bfloat16 weights; both engines compute the same tokens in the same order, but not always in the same steps.
 LOGPROB = {"abs": 2e-3, "rel": 2e-3}
-STREAMED = [name for name, case in CASES.items() if "prompt_logprobs" not in case.body and name not in MAY_BE_REFUSED]
+STREAMED = [name for name, case in CASES.items() if "prompt_logprobs" not in case.body]
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +33,10 @@ def vllm_server() -> Iterator[OpenAiServer]:
 async def test_a_whole_answer_is_vllms(real: Running, vllm_server: OpenAiServer, name: str) -> None:
     case = _salted(CASES[name])
     expected = await asyncio.to_thread(vllm_server.ask, case.path, case.body)
-    assert expected.is_success or name in MAY_BE_REFUSED, expected.text
+    assert expected.is_success, expected.text
 
-    call = real.generation.Generate(case.request)
+    reply = await real.generation.Generate(case.request)
 
-    if not expected.is_success:
-        assert (await failure_of(call)).code is grpc.StatusCode.INVALID_ARGUMENT
-        return
-    reply = await call
     _assert_same(penstock_answer([reply]), openai_answer([expected.json()]), case.request)
 
 

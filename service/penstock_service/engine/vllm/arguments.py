@@ -26,8 +26,13 @@ _BUILTIN_ENVIRONMENT = {
     # GiB. vLLM's own default on the CPU takes half of the machine's memory.
     "VLLM_CPU_KVCACHE_SPACE": "1",
 }
-# Compiling takes longer than the small model's first thousand answers.
-_BUILTIN_ARGUMENTS = {"--max-model-len": ["1024"], "--enforce-eager": []}
+_BUILTIN_ARGUMENTS = {
+    "--max-model-len": ["1024"],
+    # Compiling takes longer than the small model's first thousand answers.
+    "--enforce-eager": [],
+    # Of the parsers that read <think> and </think>, one that takes thinking as off unless the request says otherwise.
+    "--reasoning-parser": ["deepseek_v3"],
+}
 
 
 def prepare_environment(settings: Settings) -> None:
