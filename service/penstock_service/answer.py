@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 import grpc
 import structlog
 from grpc_status.rpc_status import to_status
+from opentelemetry.trace import Span
 
 from penstock_service.call import Call
 from penstock_service.call_log import log_call
@@ -67,18 +68,23 @@ async def settled(
     `metadata` may name the caller's span.
     """
     with telemetry.span(call, metadata) as span:
-        try:
-            return await work
-        except asyncio.CancelledError as raised:
-            if _is_cancelled():
-                _note_cancellation(call)
-                raise
-            return _expected(raised, call)
-        except Exception as raised:
-            return _expected(raised, call)
-        finally:
-            telemetry.record(call, span)
-            log_call(call, span)
+        return await recorded(telemetry, call, span, work)
+
+
+async def recorded(telemetry: Telemetry, call: Call, span: Span, work: Awaitable[Reply]) -> Reply | ServiceError:
+    """As `settled`, with the span that the call is to be recorded in."""
+    try:
+        return await work
+    except asyncio.CancelledError as raised:
+        if _is_cancelled():
+            _note_cancellation(call)
+            raise
+        return _expected(raised, call)
+    except Exception as raised:
+        return _expected(raised, call)
+    finally:
+        telemetry.record(call, span)
+        log_call(call, span)
 
 
 def _is_cancelled() -> bool:

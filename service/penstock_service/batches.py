@@ -24,6 +24,7 @@ async def answer_batch(
         shared = GenerateRequest()
         shared.CopyFrom(request)
         shared.ClearField("batch")  # an input must not hold the others
+        shared.ClearField("idempotency_key")  # which names all of them together
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(_outcome(_alone(shared, one, call.model), place, call, generations, telemetry))
@@ -71,10 +72,15 @@ def _result(outcome: GenerateResponse | ServiceError) -> BatchResult:
 
 async def answer_whole(request: GenerateRequest, call: Call, generations: Generations) -> GenerateResponse:
     """Answer one input."""
+    return response_of(await answer_in_one_chunk(request, call, generations))
+
+
+async def answer_in_one_chunk(request: GenerateRequest, call: Call, generations: Generations) -> GenerateChunk:
+    """Answer one input with a single chunk."""
     reader = StreamReader()
     async with generations.open(request, call, reader, streamed=False):
         chunk = await reader.whole()
-    return response_of(chunk or GenerateChunk())
+    return chunk or GenerateChunk()
 
 
 def _alone(shared: GenerateRequest, one: BatchInput, model: str) -> GenerateRequest:

@@ -21,6 +21,7 @@ class Call:
     request: GenerateRequest | None = None
     session: str = ""  # the id of the session that carries the call, if one does
     batch: str = ""  # the id of the call whose batch it is one input of
+    generation: str = ""  # the id of the generation that it reads without owning it
     request_id: str = ""  # the caller's, once it is checked
     model: str = ""  # the served model's name, never the caller's text
     engine: str = ""

@@ -41,6 +41,7 @@ def log_call(call: Call, span: Span) -> None:
         "model": call.model,
         "session": call.session,
         "batch": call.batch,
+        "generation": call.generation,
         "request_id": call.request_id,
         "finish": ",".join(call.finish_reasons),
         "trace_id": _trace_id(span),

@@ -10,7 +10,7 @@ from penstock.v1.generation_pb2 import EmbedInput, EmbedRequest
 from penstock_service.errors import InvalidRequest, Violation
 from penstock_service.limit_check import Checker
 from penstock_service.limit_table import Limit, ModelLimits, Range, limits_of
-from penstock_service.request_rules import REQUEST_ID
+from penstock_service.request_rules import CALLERS_NAME
 
 _AS_IN_GENERATE = ("model", "request_id", "prompt_options.truncate_tokens")
 
@@ -18,7 +18,7 @@ _AS_IN_GENERATE = ("model", "request_id", "prompt_options.truncate_tokens")
 def check_embedding(request: EmbedRequest, limits: ModelLimits) -> None:
     """Raise InvalidRequest with every field that is wrong for all inputs."""
     violations = list(_request_checker(limits).violations(request))
-    if not REQUEST_ID.fullmatch(request.request_id):
+    if not CALLERS_NAME.fullmatch(request.request_id):
         violations.append(Violation("request_id", "must have only A-Z a-z 0-9 . _ : / = + -"))
     if violations:
         raise InvalidRequest(violations)

@@ -4,6 +4,9 @@
     ├── InvalidRequest       INVALID_ARGUMENT    the caller mends the request
     ├── ModelNotFound        NOT_FOUND           the caller asks for another model
     ├── AdapterNotFound      NOT_FOUND           the caller names another version, or the operator adds it
+    ├── GenerationNotFound   NOT_FOUND           the caller asks another replica, or generates anew
+    ├── ChunksGone           OUT_OF_RANGE        the caller reads on where there is something, or generates anew
+    ├── KeyReused            ALREADY_EXISTS      the caller takes another key, or sends what it sent before
     ├── FeatureOff           FAILED_PRECONDITION the operator would have to serve another model
     ├── AdapterRefused       FAILED_PRECONDITION the operator mends the adapter's files
     ├── AdapterInUse         FAILED_PRECONDITION the caller moves an alias first
@@ -92,12 +95,43 @@ class ModelNotFound(ServiceError):
     reason = "MODEL_NOT_FOUND"
 
     def __init__(self, name: str, served: Iterable[str]) -> None:
-        shown = name if len(name) <= 64 else f"{name[:61]}..."
-        super().__init__(f"model: there is no model {shown!r} here; this server has {', '.join(map(repr, served))}")
+        super().__init__(
+            f"model: there is no model {_shown(name)} here; this server has {', '.join(map(repr, served))}"
+        )
+
+
+class GenerationNotFound(ServiceError):
+    """This server has no such generation, or has it no more."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "GENERATION_NOT_FOUND"
+
+    def __init__(self, field: str, name: str) -> None:
+        super().__init__(f"{field}: this server has no generation {_shown(name)}, or has it no more")
+
+
+class ChunksGone(ServiceError):
+    """What a generation said at the place asked for is kept no more, or there is no such place yet."""
+
+    code = grpc.StatusCode.OUT_OF_RANGE
+    reason = "CHUNKS_GONE"
+
+    def __init__(self, next_seq: int, first: int, count: int) -> None:
+        super().__init__(f"chunks {first} to {count} can be read from now on, not {next_seq}")
+
+
+class KeyReused(ServiceError):
+    """The idempotency key belongs to a generation with another request."""
+
+    code = grpc.StatusCode.ALREADY_EXISTS
+    reason = "KEY_REUSED"
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"idempotency_key: {_shown(key)} belongs to another request; each needs a key of its own")
 
 
 class FeatureOff(ServiceError):
-    """The served model cannot do what the request asks for."""
+    """The served model, or the way that it is served, cannot do what the request asks for."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
     reason = "FEATURE_OFF"
@@ -230,3 +264,8 @@ class InternalError(ServiceError):
 
     def __init__(self, call_id: str) -> None:
         super().__init__(f"internal error; the server's log tells more under call {call_id}")
+
+
+def _shown(name: str) -> str:
+    """A caller's text for a message that travels in the trailing metadata, which has a limit."""
+    return repr(name if len(name) <= 64 else f"{name[:61]}...")

@@ -7,7 +7,6 @@ it, with INTERNAL. Numbers without a gap and the release of what the engine hold
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from penstock.v1.generation_pb2 import (
     FINISH_REASON_DEADLINE,
@@ -21,6 +20,7 @@ from penstock.v1.generation_pb2 import (
 from penstock_service.deltas import Deltas
 from penstock_service.engine.base import Ending, Engine, Job
 from penstock_service.errors import Cancelled, DeadlineExceeded, ServiceError, SlowReader, Unavailable
+from penstock_service.reading import Reader
 from penstock_service.transitions import TABLE, Event, State
 
 _BYTES_PER_TOKEN_ID = 4
@@ -31,23 +31,6 @@ _ERRORS: dict[Event, Callable[[], ServiceError]] = {
     Event.DRAINED: lambda: Unavailable("DRAINING"),
     Event.SLOW_READER: SlowReader,
 }
-
-
-class Reader(Protocol):
-    """Who reads a generation. Its methods are called on the event loop and must not block."""
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether the reader's task was cancelled by `interrupt`."""
-
-    def opened(self, generation: "Generation") -> None:
-        """This is the generation to read."""
-
-    def news(self) -> None:
-        """Something can be taken, said once until `take` is called; or the end has come."""
-
-    def interrupt(self) -> None:
-        """Stop waiting for the connection: the generation has been ended because it does not move."""
 
 
 class Generation:
@@ -135,6 +118,11 @@ class Generation:
     def readable(self) -> bool:
         """Whether `take` has something to give."""
         return not self.drained and (self.held_bytes > 0 or self.ended)
+
+    @property
+    def preparing(self) -> bool:
+        """Whether the engine does not have the job yet."""
+        return self._state is State.PREPARING
 
     @property
     def ended(self) -> bool:

@@ -1,6 +1,5 @@
 """Opens generations: admitted, checked, handed to the engine, and released whatever happens."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -8,13 +7,16 @@ from penstock.v1.generation_pb2 import GenerateRequest
 from penstock.v1.models_pb2 import Model
 from penstock_service.adapters import AdapterTable, LoadedAdapter
 from penstock_service.call import Call
-from penstock_service.engine.base import Job
+from penstock_service.engine.base import Engine, Job
 from penstock_service.errors import InvalidRequest, Violation
 from penstock_service.features import check_features
-from penstock_service.generation import Generation, Reader
+from penstock_service.generation import Generation
+from penstock_service.generation_index import GenerationIndex
 from penstock_service.lifecycle import Lifecycle
 from penstock_service.limits import ModelLimits, check
+from penstock_service.reading import Reader
 from penstock_service.stalls import StallWatch
+from penstock_service.stream_reader import ends_where_interrupted
 from penstock_service.telemetry import Telemetry
 from penstock_service.waiting import WaitEstimator
 
@@ -36,6 +38,7 @@ class Generations:
         self._most_held_bytes = most_held_bytes
         self._adapters = adapters
         self.waiting = WaitEstimator()
+        self.index = GenerationIndex(self.waiting)
 
     @asynccontextmanager
     async def open(
@@ -49,14 +52,14 @@ class Generations:
                     [Violation("batch", "is for Generate; streams and sessions take one input a call")]
                 )
             model = engine.model
-            check(request, ModelLimits.of(model))
+            check(request, ModelLimits.of(model), unary=not streamed)
             check_features(request, model)
             key, version = (adapter.key, adapter.version) if adapter is not None else (None, None)
             call.model, call.engine, call.request_id = key or model.name, model.engine, request.request_id
             with self._telemetry.generation(call) as trace_headers:
                 job = Job(call.id, request, call.received, streamed, trace_headers, key, version)
                 generation = Generation(job, engine, reader, self._most_held_bytes)
-                async with self._running(generation, call, reader):
+                async with self._running(generation, call, engine, reader):
                     yield generation
                 if generation.error is not None:
                     raise generation.error
@@ -68,27 +71,22 @@ class Generations:
         Raises what concerns all of them, and Unavailable.
         """
         with self._lifecycle.call() as engine, self._adapters.using(request.model, engine.model) as adapter:
-            check(request, ModelLimits.of(engine.model))
+            check(request, ModelLimits.of(engine.model), unary=True)
             check_features(request, engine.model)
             yield engine.model, adapter
 
     @asynccontextmanager
-    async def _running(self, generation: Generation, call: Call, reader: Reader) -> AsyncIterator[None]:
-        with self._lifecycle.generation(generation), self._stalls.watching(generation):
+    async def _running(self, generation: Generation, call: Call, engine: Engine, reader: Reader) -> AsyncIterator[None]:
+        with (
+            self._lifecycle.generation(generation),
+            self._stalls.watching(generation),
+            self.index.holding(generation, call, engine),
+        ):
             try:
-                await generation.start(call.seconds_left())
-                yield
-            except asyncio.CancelledError:
-                if not reader.interrupted:
-                    raise
-                _take_back_cancellation()
+                with ends_where_interrupted(reader):
+                    await generation.start(call.seconds_left())
+                    yield
             finally:
                 generation.close()
                 call.ended(generation)
                 self.waiting.ended(generation.timings)
-
-
-def _take_back_cancellation() -> None:
-    task = asyncio.current_task()
-    if task is not None:
-        task.uncancel()

@@ -70,12 +70,19 @@ class Lifecycle:
         """Admit the current task's call and lend it the engine. Raises Unavailable with the stage's reason."""
         if self.stage in _REFUSALS:
             raise Unavailable(_REFUSALS[self.stage], str(self.progress) if self.stage is Stage.LOADING else "")
+        assert self._engine is not None  # noqa: S101 - what serves has one
+        with self.counted():
+            yield self._engine
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Let the drain wait for the current task's call, which needs no engine and is admitted in every stage."""
         task = asyncio.current_task()
-        assert task is not None and self._engine is not None  # noqa: S101, PT018 - a task serves, so there is an engine
+        assert task is not None  # noqa: S101 - handlers are tasks
         self._calls.add(task)
         self._idle.clear()
         try:
-            yield self._engine
+            yield
         except asyncio.CancelledError:
             if not self._ending:
                 raise

@@ -34,6 +34,9 @@ tokenized, and at most `context_length` - 1 tokens, judged after: INVALID_ARGUME
 Forms (`structured_output`) and schemas of tools have at most {MOST_DOCUMENT_BYTES >> 10} KiB, {MOST_LEVELS} levels and
 {MOST_PROPERTIES} properties; regular expressions {MOST_REGEX_BYTES} bytes. They are compiled first in a process of
 their own, with 2 s of CPU and 512 MiB of memory.
+
+`Model.limits` has one more row: the value of `resumable` is at most the server's grace time, in seconds; 0 if it takes
+no resumable generations.
 """
 
 

@@ -42,6 +42,10 @@ class Limit(NamedTuple):
     size: Range | None = None
 
 
+# Of what a caller calls its call.
+NAME_LIMITS = {"request_id": Limit(size=Range(0, 128)), "idempotency_key": Limit(size=Range(0, 128))}
+
+
 class ModelLimits(NamedTuple):
     """What the served model allows; the fields are those of the contract's Model."""
 
@@ -110,7 +114,7 @@ def limits_of(model: ModelLimits) -> Mapping[str, Limit]:
         "reasoning.max_tokens": Limit(value=Range(0)),
         "num_sequences": Limit(value=Range(1, 8)),
         "cache_salt": Limit(size=Range(0, 128)),
-        "request_id": Limit(size=Range(0, 128)),
+        **NAME_LIMITS,
         "prompt_options.truncate_tokens": Limit(value=Range(1, model.context_length - 1)),
     }
 

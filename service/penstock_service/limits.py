@@ -12,23 +12,31 @@ from penstock.v1 import generation_pb2 as pb
 from penstock_service import request_rules
 from penstock_service.errors import InvalidRequest, Violation
 from penstock_service.limit_check import Checker
-from penstock_service.limit_table import MOST_MESSAGES, MOST_PARTS, MOST_TOOLS, ModelLimits, limits_of
+from penstock_service.limit_table import MOST_MESSAGES, MOST_PARTS, MOST_TOOLS, NAME_LIMITS, ModelLimits, limits_of
 
-__all__ = ["ModelLimits", "check", "check_prompt_length", "check_prompt_logprobs"]
+__all__ = ["ModelLimits", "check", "check_names", "check_prompt_length", "check_prompt_logprobs"]
 
 # Of 30 to 60 bytes each: a first chunk of 2 to 4 MiB, where gRPC clients take 4 unless told otherwise.
 MOST_PROMPT_RECORDS = 1 << 16
 
+_NAMES = Checker(pb.GenerateRequest.DESCRIPTOR, NAME_LIMITS)
 
-def check(request: pb.GenerateRequest, limits: ModelLimits) -> None:
-    """Raise InvalidRequest with every field of `request` that is wrong by itself.
+
+def check(request: pb.GenerateRequest, limits: ModelLimits, unary: bool = False) -> None:
+    """Raise InvalidRequest with every field of `request` that is wrong by itself, or in a `unary` call.
 
     The inputs of a batch are not looked into: each is checked as a request of its own.
     """
-    wrong = list(islice(_violations(request, limits), InvalidRequest.MOST_VIOLATIONS + 1))
+    wrong = list(islice(_violations(request, limits, unary), InvalidRequest.MOST_VIOLATIONS + 1))
     too_long = list(_size_violations(request, limits))
     if wrong or too_long:
         raise InvalidRequest([*wrong, *too_long], reason="INVALID_FIELD" if wrong else "CONTEXT_LENGTH")
+
+
+def check_names(request: pb.GenerateRequest) -> None:
+    """Raise InvalidRequest for what is wrong with the caller's names for its call, and look at nothing else."""
+    if wrong := [*request_rules.name_violations(request), *_NAMES.violations(request)]:
+        raise InvalidRequest(wrong)
 
 
 def check_prompt_length(tokens: int, field: str, limits: ModelLimits) -> None:
@@ -50,8 +58,10 @@ def _checker(limits: ModelLimits) -> Checker:
     return Checker(pb.GenerateRequest.DESCRIPTOR, limits_of(limits))
 
 
-def _violations(request: pb.GenerateRequest, limits: ModelLimits) -> Iterator[Violation]:
+def _violations(request: pb.GenerateRequest, limits: ModelLimits, unary: bool) -> Iterator[Violation]:
     yield from request_rules.violations(request, limits.context_length)
+    if unary and request.resumable:
+        yield Violation("resumable", "is for streams; an idempotency_key lets a unary call be repeated")
     # Tokens that are too many are refused by their number alone.
     counted = len(request.token_ids.ids) < limits.context_length or request.prompt_options.HasField("truncate_tokens")
     for violation in _checker(limits).violations(request):

@@ -1,6 +1,7 @@
 """The Models service."""
 
 from penstock.v1.models_pb2 import (
+    LIMIT_KIND_VALUE,
     GetModelRequest,
     ListModelsRequest,
     ListModelsResponse,
@@ -34,11 +35,13 @@ class ModelsServicer(Servicer):
         telemetry: Telemetry,
         adapters: AdapterTable,
         loader: AdapterLoader,
+        grace_seconds: float,
     ) -> None:
         self._lifecycle = lifecycle
         self.telemetry = telemetry
         self._adapters = adapters
         self._loader = loader or AdapterLoader(adapters, None)
+        self._grace_seconds = grace_seconds
 
     @answers("penstock.v1.Models/ListModels")
     async def ListModels(self, request: ListModelsRequest, context: Context, call: Call) -> ListModelsResponse:
@@ -81,6 +84,7 @@ class ModelsServicer(Servicer):
     def _described(self, engine: Engine) -> Model:
         model = self._adapters.described(engine.model)
         model.adapters_enabled = self._loader.enabled(engine)
+        model.limits.add(field="resumable", kind=LIMIT_KIND_VALUE, maximum=self._grace_seconds)
         return model
 
 

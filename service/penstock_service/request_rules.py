@@ -11,7 +11,7 @@ from penstock_service.limit_table import MOST_MESSAGES, MOST_PARTS, MOST_TOOLS
 
 # OpenAI's rule for names of functions.
 TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-REQUEST_ID = re.compile(r"[A-Za-z0-9._:/=+-]*")
+CALLERS_NAME = re.compile(r"[A-Za-z0-9._:/=+-]*")
 ARGUMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
@@ -32,8 +32,14 @@ def violations(request: pb.GenerateRequest, context_length: int) -> Iterator[Vio
             yield Violation("stopping.ignore_eos", "must not be true with structured_output, which the end completes")
     if request.HasField("tool_choice") or request.tools:
         yield from _tool_violations(request)
-    if not REQUEST_ID.fullmatch(request.request_id):
-        yield Violation("request_id", "must have only A-Z a-z 0-9 . _ : / = + -")
+    yield from name_violations(request)
+
+
+def name_violations(request: pb.GenerateRequest) -> Iterator[Violation]:
+    """What is wrong with the caller's names for the call."""
+    for field, name in (("request_id", request.request_id), ("idempotency_key", request.idempotency_key)):
+        if not CALLERS_NAME.fullmatch(name):
+            yield Violation(field, "must have only A-Z a-z 0-9 . _ : / = + -")
 
 
 def _stopping_violations(request: pb.GenerateRequest, context_length: int) -> Iterator[Violation]:

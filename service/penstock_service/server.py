@@ -15,6 +15,7 @@ from penstock_service.health import Health
 from penstock_service.lifecycle import Lifecycle
 from penstock_service.models import ModelsServicer
 from penstock_service.pacing import LoopLoad, Pace
+from penstock_service.recordings import KeepingTerms, Recordings
 from penstock_service.servicer import GenerationServicer
 from penstock_service.session import SessionTerms
 from penstock_service.settings import Settings
@@ -28,7 +29,7 @@ _HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"]
 
 
 def channel_options(settings: Settings) -> list[tuple[str, int]]:
-    """The limits of a connection. The client's options are their counterpart (penstock/channel.py)."""
+    """The limits of a connection. The client's options are their counterpart (penstock/channel_options.py)."""
     return [
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_concurrent_streams", settings.max_concurrent_streams),
@@ -64,8 +65,12 @@ def service_server(
         stalls=stalls,
     )
     pace = Pace(load, settings.max_delay_ms)
-    add_service(server, _GENERATION, GenerationServicer(generations, telemetry, pace, terms, lifecycle, adapters))
-    add_service(server, _MODELS, ModelsServicer(lifecycle, telemetry, adapters, AdapterLoader.of(settings, adapters)))
+    keeping = KeepingTerms(settings.grace_seconds, settings.max_kept_bytes, settings.max_kept_bytes_each)
+    recordings = Recordings(generations, lifecycle, telemetry, stalls, pace, keeping)
+    generation = GenerationServicer(generations, recordings, telemetry, pace, terms, lifecycle, adapters)
+    loader = AdapterLoader.of(settings, adapters)
+    add_service(server, _GENERATION, generation)
+    add_service(server, _MODELS, ModelsServicer(lifecycle, telemetry, adapters, loader, settings.grace_seconds))
     health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
     if settings.reflection:
         reflection.enable(server, *(service.full_name for service in (_GENERATION, _MODELS, _HEALTH)))

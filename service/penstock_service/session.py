@@ -7,15 +7,17 @@ an engine step brings is there before the writer runs, so it goes out in one mes
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple
 
 import grpc
 
-from penstock.v1.generation_pb2 import CallEnd, SessionRequest, SessionResponse, StartCall
+from penstock.v1.generation_pb2 import CallEnd, GenerateRequest, SessionRequest, SessionResponse, StartCall
 from penstock_service.answer import Context, settled
 from penstock_service.call import Call
 from penstock_service.errors import InvalidRequest, Overloaded, ServiceError, SlowReader, Unavailable, Violation
-from penstock_service.generations import Generations
+from penstock_service.reading import Readable, Reader
 from penstock_service.rpc_status import rpc_status
 from penstock_service.session_call import SessionCall
 from penstock_service.stalls import StallWatch
@@ -26,6 +28,9 @@ from penstock_service.wire import readable
 _LINGER_SECONDS = 0.3
 # Of text; after a pause all calls may have much to say, and callers receive 4 MiB at a time unless they say otherwise.
 _MOST_MESSAGE_BYTES = 1 << 20
+
+
+OpensStream = Callable[[GenerateRequest, Call, Reader], AbstractAsyncContextManager[Readable]]
 
 
 class SessionTerms(NamedTuple):
@@ -42,9 +47,9 @@ class Session:
     """One Session RPC and its calls."""
 
     def __init__(
-        self, generations: Generations, telemetry: Telemetry, context: Context, session_id: str, terms: SessionTerms
+        self, opens: OpensStream, telemetry: Telemetry, context: Context, session_id: str, terms: SessionTerms
     ) -> None:
-        self._generations = generations
+        self._opens = opens
         self._telemetry = telemetry
         self._context = context
         self._id = session_id
@@ -157,7 +162,7 @@ class Session:
             raise Overloaded(f"the session has {most} calls open, as many as it may have")
         if start.timeout_ms < 0:
             raise InvalidRequest([Violation("timeout_ms", f"must be at least 0, got {start.timeout_ms}")])
-        async with self._generations.open(start.request, call, reader, streamed=True):
+        async with self._opens(start.request, call, reader):
             await reader.delivered()
 
     # Writing.

@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from penstock.v1.generation_pb2 import SessionResponse
-from penstock_service.generation import Generation
+from penstock_service.reading import Readable
 
 if TYPE_CHECKING:
     from penstock_service.session import Session
@@ -21,11 +21,11 @@ class SessionCall:
     def __init__(self, session: "Session", number: int) -> None:
         self._session = session
         self._number = number
-        self._generation: Generation | None = None
+        self._generation: Readable | None = None
         self._delivered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._cancelled = False
 
-    def opened(self, generation: Generation) -> None:
+    def opened(self, generation: Readable) -> None:
         """See Reader."""
         self._generation = generation
 

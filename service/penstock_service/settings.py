@@ -90,6 +90,12 @@ class Settings(Configuration):
     "How much output a stream's generation holds for a caller that does not read; more ends it."
     max_stall_seconds: Seconds = Field(30, gt=0)
     "How long a caller may read nothing of what is there for it; longer ends the stream."
+    grace_seconds: Seconds = 30
+    "How long a resumable generation goes on without a reader, and is kept after its end; 0 takes no such generations."
+    max_kept_bytes: int = Field(64 << 20, ge=1 << 16, le=1 << 40)
+    "Output of resumable generations that is kept for their readers, of all together; the oldest goes first."
+    max_kept_bytes_each: int = Field(4 << 20, ge=8192, le=1 << 40)
+    "The same, of each of them; 4 MiB are some 40 000 tokens as text, or 6 000 with twenty logprobs each."
     reflection: CliImplicitFlag[bool] = True
     "Whether server reflection is offered."
     log_level: Literal["debug", "info", "warning", "error"] = "info"

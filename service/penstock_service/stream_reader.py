@@ -1,9 +1,11 @@
 """Reads one generation for the RPC that runs in the current task."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from penstock.v1.generation_pb2 import GenerateChunk
-from penstock_service.generation import Generation
+from penstock_service.reading import Readable, Reader
 
 
 class StreamReader:
@@ -14,11 +16,11 @@ class StreamReader:
         assert task is not None  # noqa: S101 - handlers are tasks
         self._task = task
         self._news = asyncio.Event()
-        self._generation: Generation | None = None
+        self._generation: Readable | None = None
         self._pause: asyncio.Future[None] | None = None
         self.interrupted = False
 
-    def opened(self, generation: Generation) -> None:
+    def opened(self, generation: Readable) -> None:
         """See Reader."""
         self._generation = generation
 
@@ -35,10 +37,13 @@ class StreamReader:
 
     async def whole(self) -> GenerateChunk | None:
         """All of the generation in one chunk, once it has ended; None if it failed without output."""
-        generation = self._reading
-        while not generation.ended:
+        await self.end()
+        return _taken(self._reading) if self._reading.readable else None
+
+    async def end(self) -> None:
+        """Wait until the generation has ended."""
+        while not self._reading.ended:
             await self._wait()
-        return _taken(generation) if generation.readable else None
 
     async def next(self) -> GenerateChunk | None:
         """The next chunk, with all that has gathered; None after the last."""
@@ -63,7 +68,7 @@ class StreamReader:
             self._pause = None
 
     @property
-    def _reading(self) -> Generation:
+    def _reading(self) -> Readable:
         assert self._generation is not None  # noqa: S101 - Generations.open has called `opened`
         return self._generation
 
@@ -72,12 +77,25 @@ class StreamReader:
         await self._news.wait()
 
 
+@contextmanager
+def ends_where_interrupted(reader: Reader) -> Iterator[None]:
+    """End the block where `reader` interrupts its task, as if it were done."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not reader.interrupted:
+            raise
+        task = asyncio.current_task()
+        if task is not None:
+            task.uncancel()
+
+
 def _release(pause: "asyncio.Future[None]") -> None:
     if not pause.done():
         pause.set_result(None)
 
 
-def _taken(generation: Generation) -> GenerateChunk:
+def _taken(generation: Readable) -> GenerateChunk:
     chunk = GenerateChunk()
     generation.take(chunk)
     return chunk

@@ -22,7 +22,7 @@ from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetr
 from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
-from opentelemetry.trace import INVALID_SPAN, NoOpTracerProvider, Span, SpanKind, StatusCode
+from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, NoOpTracerProvider, Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import REGISTRY, start_http_server
 from prometheus_client.registry import Collector
@@ -107,6 +107,10 @@ class Telemetry:
             finally:
                 if span.is_recording():
                     span.set_attributes(generation_attributes(call))
+
+    def origin(self) -> Span:
+        """The current span for a call that outlives it: the trace is known, and nothing is written into the span."""
+        return NonRecordingSpan(trace.get_current_span().get_span_context())
 
     def record(self, call: Call, span: Span) -> None:
         """Put what is known of a call that has ended into its span and, if it generates, into the histograms."""

@@ -75,6 +75,8 @@ BAD_REQUESTS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "huge delay": ({"response": {"max_delay_ms": 1001}}, ["response.max_delay_ms"]),
     "request id with a line break": ({"request_id": "a\nb"}, ["request_id"]),
     "request id too long": ({"request_id": "a" * 129}, ["request_id"]),
+    "idempotency key with a blank": ({"idempotency_key": "order 7"}, ["idempotency_key"]),
+    "idempotency key too long": ({"idempotency_key": "a" * 129}, ["idempotency_key"]),
     "everything at once": (
         {"prompt": None, "sampling": {"temperature": NAN, "top_k": -1}, "stopping": {"max_tokens": -1}},
         ["input", "sampling.temperature", "sampling.top_k", "stopping.max_tokens"],

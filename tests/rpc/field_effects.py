@@ -507,6 +507,27 @@ async def _(caller: Caller) -> None:
     assert (await caller.whole(request_id="a/b")).request_id == "a/b"
 
 
+@changes("resumable")
+async def _(caller: Caller) -> None:
+    sent = pb.GenerateRequest(prompt=PROMPT, sampling=GREEDY, stopping={"max_tokens": 24, "ignore_eos": True})
+    sent.resumable = True
+    stream = caller.generation.StreamGenerate(sent)
+    first = await stream.read()
+    stream.cancel()
+    rest = caller.generation.Resume(pb.ResumeRequest(id=first.id, next_seq=1))
+    text = first.deltas[0].text + "".join([chunk.deltas[0].text async for chunk in rest])
+    assert text == await caller.text()
+    assert (await caller.refused(resumable=True)).fields == ["resumable"]
+
+
+@changes("idempotency_key")
+async def _(caller: Caller) -> None:
+    key = f"order-{time.monotonic_ns()}"
+    first = await caller.whole(sampling=SEEDED, idempotency_key=key)
+    assert await caller.whole(sampling=SEEDED, idempotency_key=key) == first
+    assert (await caller.refused(idempotency_key=key)).reason == "KEY_REUSED"
+
+
 @changes("prompt_options.truncate_tokens", "prompt_options.truncation_side")
 async def _(caller: Caller) -> None:
     ids = caller.tokenizer.encode("one two three four five six seven", add_special_tokens=False)

@@ -107,6 +107,8 @@ def _special(model_name: str) -> dict[str, st.SearchStrategy[Any]]:
         "stopping.min_tokens": st.integers(0, 2),
         "num_sequences": st.integers(1, 3),
         "request_id": st.text("abcXYZ019._:/=+-", max_size=12),
+        "idempotency_key": st.text("abcXYZ019._:/=+-", max_size=12),
+        "resumable": st.sampled_from([False, False, True]),
         "response.logprobs": st.integers(0, 5),
         "response.prompt_logprobs": st.integers(0, 3),
     }

@@ -27,6 +27,7 @@ DOCUMENTED = {
     (grpc.StatusCode.INVALID_ARGUMENT, "CONTEXT_LENGTH"),
     (grpc.StatusCode.NOT_FOUND, "MODEL_NOT_FOUND"),
     (grpc.StatusCode.FAILED_PRECONDITION, "FEATURE_OFF"),
+    (grpc.StatusCode.ALREADY_EXISTS, "KEY_REUSED"),
     (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED"),
     (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE"),
     (grpc.StatusCode.DEADLINE_EXCEEDED, ""),  # the caller's own clock was first

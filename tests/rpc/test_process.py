@@ -6,10 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
@@ -21,39 +18,7 @@ from penstock_service.service import EngineFailed
 from tests.conftest import OpenService
 from tests.faults.faulty_engine import HeldLoading
 from tests.rpc.error_details import failure_of
-
-FREE_PORTS = ["--grpc-port", "0", "--health-port", "0", "--metrics-port", "none"]
-SIMULATED = ["--engine", "simulated", *FREE_PORTS]
-
-
-class Server:
-    """A `penstock-serve` process and the lines of its log."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-        self.lines: list[dict[str, Any]] = []
-
-    async def line(self, event: str) -> dict[str, Any]:
-        """The next log line of that event."""
-        assert self.process.stderr is not None
-        while text := await self.process.stderr.readline():
-            self.lines.append(json.loads(text))
-            if self.lines[-1]["event"] == event:
-                return self.lines[-1]
-        pytest.fail(f"no line {event!r} in {self.lines}")
-
-
-@asynccontextmanager
-async def serving(*arguments: str) -> AsyncIterator[Server]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "penstock_service", *arguments, stderr=asyncio.subprocess.PIPE
-    )
-    try:
-        yield Server(process)
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+from tests.rpc.server_process import SIMULATED, serving
 
 
 async def refused(*arguments: str, **environment: str) -> str:

@@ -65,6 +65,7 @@ def test_a_directorys_model_is_served_by_its_last_part(tmp_path: Path) -> None:
         (["--drain-seconds", "nan"], "drain_seconds: input should be a finite number, got 'nan'"),
         (["--drain-seconds", "-1"], "drain_seconds: input should be greater than or equal to 0, got '-1'"),
         (["--max-message-bytes", "1"], "max_message_bytes: input should be greater than or equal to 1024, got '1'"),
+        (["--grace-seconds", "-1"], "grace_seconds: input should be greater than or equal to 0, got '-1'"),
         (["--simulated.step-time-ms", "0"], "simulated.step_time_ms: input should be greater than 0, got '0'"),
         (["--model", ""], "model: string should have at least 1 character, got ''"),
     ],

@@ -52,6 +52,15 @@ class FinishReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FINISH_REASON_CONTEXT_LENGTH: _ClassVar[FinishReason]
     FINISH_REASON_TOOL_CALLS: _ClassVar[FinishReason]
     FINISH_REASON_DEADLINE: _ClassVar[FinishReason]
+
+class GenerationPhase(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    GENERATION_PHASE_UNSPECIFIED: _ClassVar[GenerationPhase]
+    GENERATION_PHASE_PREPARING: _ClassVar[GenerationPhase]
+    GENERATION_PHASE_QUEUED: _ClassVar[GenerationPhase]
+    GENERATION_PHASE_PREFILL: _ClassVar[GenerationPhase]
+    GENERATION_PHASE_DECODING: _ClassVar[GenerationPhase]
+    GENERATION_PHASE_ENDED: _ClassVar[GenerationPhase]
 TRUNCATION_SIDE_UNSPECIFIED: TruncationSide
 TRUNCATION_SIDE_LEFT: TruncationSide
 TRUNCATION_SIDE_RIGHT: TruncationSide
@@ -79,9 +88,15 @@ FINISH_REASON_LENGTH: FinishReason
 FINISH_REASON_CONTEXT_LENGTH: FinishReason
 FINISH_REASON_TOOL_CALLS: FinishReason
 FINISH_REASON_DEADLINE: FinishReason
+GENERATION_PHASE_UNSPECIFIED: GenerationPhase
+GENERATION_PHASE_PREPARING: GenerationPhase
+GENERATION_PHASE_QUEUED: GenerationPhase
+GENERATION_PHASE_PREFILL: GenerationPhase
+GENERATION_PHASE_DECODING: GenerationPhase
+GENERATION_PHASE_ENDED: GenerationPhase
 
 class GenerateRequest(_message.Message):
-    __slots__ = ("prompt", "token_ids", "conversation", "batch", "model", "sampling", "stopping", "response", "structured_output", "tools", "tool_choice", "reasoning", "num_sequences", "priority", "cache_salt", "on_deadline", "request_id", "prompt_options", "bypass_prefix_cache")
+    __slots__ = ("prompt", "token_ids", "conversation", "batch", "model", "sampling", "stopping", "response", "structured_output", "tools", "tool_choice", "reasoning", "num_sequences", "priority", "cache_salt", "on_deadline", "resumable", "idempotency_key", "request_id", "prompt_options", "bypass_prefix_cache")
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
     CONVERSATION_FIELD_NUMBER: _ClassVar[int]
@@ -98,6 +113,8 @@ class GenerateRequest(_message.Message):
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     CACHE_SALT_FIELD_NUMBER: _ClassVar[int]
     ON_DEADLINE_FIELD_NUMBER: _ClassVar[int]
+    RESUMABLE_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     PROMPT_OPTIONS_FIELD_NUMBER: _ClassVar[int]
     BYPASS_PREFIX_CACHE_FIELD_NUMBER: _ClassVar[int]
@@ -117,10 +134,12 @@ class GenerateRequest(_message.Message):
     priority: int
     cache_salt: str
     on_deadline: OnDeadline
+    resumable: bool
+    idempotency_key: str
     request_id: str
     prompt_options: PromptOptions
     bypass_prefix_cache: bool
-    def __init__(self, prompt: _Optional[str] = ..., token_ids: _Optional[_Union[TokenIds, _Mapping]] = ..., conversation: _Optional[_Union[Conversation, _Mapping]] = ..., batch: _Optional[_Union[Batch, _Mapping]] = ..., model: _Optional[str] = ..., sampling: _Optional[_Union[SamplingOptions, _Mapping]] = ..., stopping: _Optional[_Union[StoppingOptions, _Mapping]] = ..., response: _Optional[_Union[ResponseOptions, _Mapping]] = ..., structured_output: _Optional[_Union[StructuredOutput, _Mapping]] = ..., tools: _Optional[_Iterable[_Union[Tool, _Mapping]]] = ..., tool_choice: _Optional[_Union[ToolChoice, _Mapping]] = ..., reasoning: _Optional[_Union[ReasoningOptions, _Mapping]] = ..., num_sequences: _Optional[int] = ..., priority: _Optional[int] = ..., cache_salt: _Optional[str] = ..., on_deadline: _Optional[_Union[OnDeadline, str]] = ..., request_id: _Optional[str] = ..., prompt_options: _Optional[_Union[PromptOptions, _Mapping]] = ..., bypass_prefix_cache: bool = ...) -> None: ...
+    def __init__(self, prompt: _Optional[str] = ..., token_ids: _Optional[_Union[TokenIds, _Mapping]] = ..., conversation: _Optional[_Union[Conversation, _Mapping]] = ..., batch: _Optional[_Union[Batch, _Mapping]] = ..., model: _Optional[str] = ..., sampling: _Optional[_Union[SamplingOptions, _Mapping]] = ..., stopping: _Optional[_Union[StoppingOptions, _Mapping]] = ..., response: _Optional[_Union[ResponseOptions, _Mapping]] = ..., structured_output: _Optional[_Union[StructuredOutput, _Mapping]] = ..., tools: _Optional[_Iterable[_Union[Tool, _Mapping]]] = ..., tool_choice: _Optional[_Union[ToolChoice, _Mapping]] = ..., reasoning: _Optional[_Union[ReasoningOptions, _Mapping]] = ..., num_sequences: _Optional[int] = ..., priority: _Optional[int] = ..., cache_salt: _Optional[str] = ..., on_deadline: _Optional[_Union[OnDeadline, str]] = ..., resumable: bool = ..., idempotency_key: _Optional[str] = ..., request_id: _Optional[str] = ..., prompt_options: _Optional[_Union[PromptOptions, _Mapping]] = ..., bypass_prefix_cache: bool = ...) -> None: ...
 
 class Batch(_message.Message):
     __slots__ = ("inputs",)
@@ -551,6 +570,52 @@ class Timings(_message.Message):
     tokens_per_second: float
     chunk_count: int
     def __init__(self, queue_time_ms: _Optional[float] = ..., time_to_first_token_ms: _Optional[float] = ..., mean_itl_ms: _Optional[float] = ..., generation_time_ms: _Optional[float] = ..., tokens_per_second: _Optional[float] = ..., chunk_count: _Optional[int] = ...) -> None: ...
+
+class ResumeRequest(_message.Message):
+    __slots__ = ("id", "next_seq")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NEXT_SEQ_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    next_seq: int
+    def __init__(self, id: _Optional[str] = ..., next_seq: _Optional[int] = ...) -> None: ...
+
+class CancelRequest(_message.Message):
+    __slots__ = ("id", "idempotency_key")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    idempotency_key: str
+    def __init__(self, id: _Optional[str] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
+
+class CancelResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetGenerationRequest(_message.Message):
+    __slots__ = ("id", "idempotency_key", "request_id")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    idempotency_key: str
+    request_id: str
+    def __init__(self, id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class GenerationStatus(_message.Message):
+    __slots__ = ("id", "phase", "queue_position", "completion_tokens", "elapsed_ms", "wait_ms")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_POSITION_FIELD_NUMBER: _ClassVar[int]
+    COMPLETION_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    ELAPSED_MS_FIELD_NUMBER: _ClassVar[int]
+    WAIT_MS_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    phase: GenerationPhase
+    queue_position: int
+    completion_tokens: int
+    elapsed_ms: float
+    wait_ms: float
+    def __init__(self, id: _Optional[str] = ..., phase: _Optional[_Union[GenerationPhase, str]] = ..., queue_position: _Optional[int] = ..., completion_tokens: _Optional[int] = ..., elapsed_ms: _Optional[float] = ..., wait_ms: _Optional[float] = ...) -> None: ...
 
 class SessionRequest(_message.Message):
     __slots__ = ("start", "cancel")

@@ -50,6 +50,21 @@ class GenerationStub(object):
                 request_serializer=penstock_dot_v1_dot_generation__pb2.SessionRequest.SerializeToString,
                 response_deserializer=penstock_dot_v1_dot_generation__pb2.SessionResponse.FromString,
                 _registered_method=True)
+        self.Resume = channel.unary_stream(
+                '/penstock.v1.Generation/Resume',
+                request_serializer=penstock_dot_v1_dot_generation__pb2.ResumeRequest.SerializeToString,
+                response_deserializer=penstock_dot_v1_dot_generation__pb2.GenerateChunk.FromString,
+                _registered_method=True)
+        self.Cancel = channel.unary_unary(
+                '/penstock.v1.Generation/Cancel',
+                request_serializer=penstock_dot_v1_dot_generation__pb2.CancelRequest.SerializeToString,
+                response_deserializer=penstock_dot_v1_dot_generation__pb2.CancelResponse.FromString,
+                _registered_method=True)
+        self.GetGeneration = channel.unary_unary(
+                '/penstock.v1.Generation/GetGeneration',
+                request_serializer=penstock_dot_v1_dot_generation__pb2.GetGenerationRequest.SerializeToString,
+                response_deserializer=penstock_dot_v1_dot_generation__pb2.GenerationStatus.FromString,
+                _registered_method=True)
         self.Embed = channel.unary_unary(
                 '/penstock.v1.Generation/Embed',
                 request_serializer=penstock_dot_v1_dot_generation__pb2.EmbedRequest.SerializeToString,
@@ -139,6 +154,43 @@ class GenerationServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Resume(self, request, context):
+        """Reads a generation again from a given chunk on, as StreamGenerate would have sent it: after a broken connection, or
+        beside another reader. For generations with GenerateRequest.resumable or an idempotency_key, while they run and
+        until their grace time after that is over.
+
+        Errors: those of StreamGenerate, since a generation ends for each of its readers as it ended; and
+        * NOT_FOUND, reason GENERATION_NOT_FOUND: this server has no such generation, or has it no more. Replicas do not
+        know each other's.
+        * OUT_OF_RANGE, reason CHUNKS_GONE: the first of the chunks asked for is kept no more, or is not the next one or an
+        earlier one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Cancel(self, request, context):
+        """Ends a generation for all its readers, who get CANCELLED. It is the only way to end one early that outlives its
+        connection; any other ends with its call. Calling it again, or after the end, is no error.
+
+        Errors:
+        * NOT_FOUND, reason GENERATION_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetGeneration(self, request, context):
+        """Tells where a generation is: waiting, read, being written, or at its end. For any generation of this server, also
+        before its first chunk.
+
+        Errors:
+        * NOT_FOUND, reason GENERATION_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Embed(self, request, context):
         """Turns texts into vectors, with a model that is served for that (Model.embeddings).
 
@@ -194,6 +246,21 @@ def add_GenerationServicer_to_server(servicer, server):
                     servicer.Session,
                     request_deserializer=penstock_dot_v1_dot_generation__pb2.SessionRequest.FromString,
                     response_serializer=penstock_dot_v1_dot_generation__pb2.SessionResponse.SerializeToString,
+            ),
+            'Resume': grpc.unary_stream_rpc_method_handler(
+                    servicer.Resume,
+                    request_deserializer=penstock_dot_v1_dot_generation__pb2.ResumeRequest.FromString,
+                    response_serializer=penstock_dot_v1_dot_generation__pb2.GenerateChunk.SerializeToString,
+            ),
+            'Cancel': grpc.unary_unary_rpc_method_handler(
+                    servicer.Cancel,
+                    request_deserializer=penstock_dot_v1_dot_generation__pb2.CancelRequest.FromString,
+                    response_serializer=penstock_dot_v1_dot_generation__pb2.CancelResponse.SerializeToString,
+            ),
+            'GetGeneration': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetGeneration,
+                    request_deserializer=penstock_dot_v1_dot_generation__pb2.GetGenerationRequest.FromString,
+                    response_serializer=penstock_dot_v1_dot_generation__pb2.GenerationStatus.SerializeToString,
             ),
             'Embed': grpc.unary_unary_rpc_method_handler(
                     servicer.Embed,
@@ -298,6 +365,87 @@ class Generation(object):
             '/penstock.v1.Generation/Session',
             penstock_dot_v1_dot_generation__pb2.SessionRequest.SerializeToString,
             penstock_dot_v1_dot_generation__pb2.SessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Resume(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/penstock.v1.Generation/Resume',
+            penstock_dot_v1_dot_generation__pb2.ResumeRequest.SerializeToString,
+            penstock_dot_v1_dot_generation__pb2.GenerateChunk.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Cancel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.Generation/Cancel',
+            penstock_dot_v1_dot_generation__pb2.CancelRequest.SerializeToString,
+            penstock_dot_v1_dot_generation__pb2.CancelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetGeneration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.Generation/GetGeneration',
+            penstock_dot_v1_dot_generation__pb2.GetGenerationRequest.SerializeToString,
+            penstock_dot_v1_dot_generation__pb2.GenerationStatus.FromString,
             options,
             channel_credentials,
             insecure,

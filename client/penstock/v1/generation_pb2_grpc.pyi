@@ -97,6 +97,31 @@ class GenerationStub:
     * RESOURCE_EXHAUSTED without RetryInfo, reason SLOW_READER: the caller did not read the session for too long. While
       the server loads, drains or has lost its engine, sessions open, and their calls say so.
     """
+    Resume: _grpc.UnaryStreamMultiCallable[_generation_pb2.ResumeRequest, _generation_pb2.GenerateChunk]
+    """Reads a generation again from a given chunk on, as StreamGenerate would have sent it: after a broken connection, or
+    beside another reader. For generations with GenerateRequest.resumable or an idempotency_key, while they run and
+    until their grace time after that is over.
+
+    Errors: those of StreamGenerate, since a generation ends for each of its readers as it ended; and
+    * NOT_FOUND, reason GENERATION_NOT_FOUND: this server has no such generation, or has it no more. Replicas do not
+      know each other's.
+    * OUT_OF_RANGE, reason CHUNKS_GONE: the first of the chunks asked for is kept no more, or is not the next one or an
+      earlier one.
+    """
+    Cancel: _grpc.UnaryUnaryMultiCallable[_generation_pb2.CancelRequest, _generation_pb2.CancelResponse]
+    """Ends a generation for all its readers, who get CANCELLED. It is the only way to end one early that outlives its
+    connection; any other ends with its call. Calling it again, or after the end, is no error.
+
+    Errors:
+    * NOT_FOUND, reason GENERATION_NOT_FOUND.
+    """
+    GetGeneration: _grpc.UnaryUnaryMultiCallable[_generation_pb2.GetGenerationRequest, _generation_pb2.GenerationStatus]
+    """Tells where a generation is: waiting, read, being written, or at its end. For any generation of this server, also
+    before its first chunk.
+
+    Errors:
+    * NOT_FOUND, reason GENERATION_NOT_FOUND.
+    """
     Embed: _grpc.UnaryUnaryMultiCallable[_generation_pb2.EmbedRequest, _generation_pb2.EmbedResponse]
     """Turns texts into vectors, with a model that is served for that (Model.embeddings).
 
@@ -175,6 +200,31 @@ class GenerationAsyncStub(GenerationStub):
     * INVALID_ARGUMENT, reason INVALID_FIELD: the session's messages do not follow the contract.
     * RESOURCE_EXHAUSTED without RetryInfo, reason SLOW_READER: the caller did not read the session for too long. While
       the server loads, drains or has lost its engine, sessions open, and their calls say so.
+    """
+    Resume: _aio.UnaryStreamMultiCallable[_generation_pb2.ResumeRequest, _generation_pb2.GenerateChunk]  # type: ignore[assignment]
+    """Reads a generation again from a given chunk on, as StreamGenerate would have sent it: after a broken connection, or
+    beside another reader. For generations with GenerateRequest.resumable or an idempotency_key, while they run and
+    until their grace time after that is over.
+
+    Errors: those of StreamGenerate, since a generation ends for each of its readers as it ended; and
+    * NOT_FOUND, reason GENERATION_NOT_FOUND: this server has no such generation, or has it no more. Replicas do not
+      know each other's.
+    * OUT_OF_RANGE, reason CHUNKS_GONE: the first of the chunks asked for is kept no more, or is not the next one or an
+      earlier one.
+    """
+    Cancel: _aio.UnaryUnaryMultiCallable[_generation_pb2.CancelRequest, _generation_pb2.CancelResponse]  # type: ignore[assignment]
+    """Ends a generation for all its readers, who get CANCELLED. It is the only way to end one early that outlives its
+    connection; any other ends with its call. Calling it again, or after the end, is no error.
+
+    Errors:
+    * NOT_FOUND, reason GENERATION_NOT_FOUND.
+    """
+    GetGeneration: _aio.UnaryUnaryMultiCallable[_generation_pb2.GetGenerationRequest, _generation_pb2.GenerationStatus]  # type: ignore[assignment]
+    """Tells where a generation is: waiting, read, being written, or at its end. For any generation of this server, also
+    before its first chunk.
+
+    Errors:
+    * NOT_FOUND, reason GENERATION_NOT_FOUND.
     """
     Embed: _aio.UnaryUnaryMultiCallable[_generation_pb2.EmbedRequest, _generation_pb2.EmbedResponse]  # type: ignore[assignment]
     """Turns texts into vectors, with a model that is served for that (Model.embeddings).
@@ -269,6 +319,49 @@ class GenerationServicer(metaclass=_abc_1.ABCMeta):
         * INVALID_ARGUMENT, reason INVALID_FIELD: the session's messages do not follow the contract.
         * RESOURCE_EXHAUSTED without RetryInfo, reason SLOW_READER: the caller did not read the session for too long. While
           the server loads, drains or has lost its engine, sessions open, and their calls say so.
+        """
+
+    @_abc_1.abstractmethod
+    def Resume(
+        self,
+        request: _generation_pb2.ResumeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_generation_pb2.GenerateChunk], _abc.AsyncIterator[_generation_pb2.GenerateChunk]]:
+        """Reads a generation again from a given chunk on, as StreamGenerate would have sent it: after a broken connection, or
+        beside another reader. For generations with GenerateRequest.resumable or an idempotency_key, while they run and
+        until their grace time after that is over.
+
+        Errors: those of StreamGenerate, since a generation ends for each of its readers as it ended; and
+        * NOT_FOUND, reason GENERATION_NOT_FOUND: this server has no such generation, or has it no more. Replicas do not
+          know each other's.
+        * OUT_OF_RANGE, reason CHUNKS_GONE: the first of the chunks asked for is kept no more, or is not the next one or an
+          earlier one.
+        """
+
+    @_abc_1.abstractmethod
+    def Cancel(
+        self,
+        request: _generation_pb2.CancelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_generation_pb2.CancelResponse, _abc.Awaitable[_generation_pb2.CancelResponse]]:
+        """Ends a generation for all its readers, who get CANCELLED. It is the only way to end one early that outlives its
+        connection; any other ends with its call. Calling it again, or after the end, is no error.
+
+        Errors:
+        * NOT_FOUND, reason GENERATION_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def GetGeneration(
+        self,
+        request: _generation_pb2.GetGenerationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_generation_pb2.GenerationStatus, _abc.Awaitable[_generation_pb2.GenerationStatus]]:
+        """Tells where a generation is: waiting, read, being written, or at its end. For any generation of this server, also
+        before its first chunk.
+
+        Errors:
+        * NOT_FOUND, reason GENERATION_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod

@@ -112,6 +112,13 @@ class Engine(Protocol):
     def running(self) -> int:
         """Jobs inside the engine, waiting ones included."""
 
+    @property
+    def waiting(self) -> int:
+        """Those of them that the engine has not taken on yet, as far as it tells."""
+
+    def completion_tokens(self, job_id: str) -> int:
+        """Tokens that a job has so far, over all its sequences; 0 for a job that is not here."""
+
     async def submit(self, job: Job, receiver: Receiver) -> None:
         """Hand over a job; its output goes to `receiver`, perhaps before this returns.
 

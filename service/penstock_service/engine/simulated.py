@@ -64,6 +64,16 @@ class SimulatedEngine:
         """Generations inside the engine, waiting ones included."""
         return len(self._runs)
 
+    @property
+    def waiting(self) -> int:
+        """See Engine.waiting."""
+        return len(self._waiting)
+
+    def completion_tokens(self, job_id: str) -> int:
+        """See Engine.completion_tokens."""
+        run = self._runs.get(job_id)
+        return 0 if run is None else run.sequence.tokens
+
     async def submit(self, job: Job, receiver: Receiver) -> None:
         """See Engine.submit."""
         sequence = SimulatedSequence(job.request, self._timing.context_length, self._known(job.adapter))

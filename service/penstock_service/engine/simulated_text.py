@@ -107,7 +107,7 @@ class SimulatedSequence:
 def _identity(request: GenerateRequest, adapter: str) -> bytes:
     identity = GenerateRequest()
     identity.CopyFrom(request)
-    for field in ("sampling", "stopping", "response", "request_id"):
+    for field in ("sampling", "stopping", "response", "resumable", "request_id", "idempotency_key"):
         identity.ClearField(field)
     identity.model = adapter
     if request.sampling.HasField("seed"):

@@ -1,5 +1,6 @@
-"""Whether vLLM would take a request now, by the limits that its operator set; 0.26 has none."""
+"""Whether vLLM would take a request now, by the limits that its operator set (0.26 has none); how many wait in it."""
 
+from prometheus_client import REGISTRY
 from vllm.v1.engine.async_llm import AsyncLLM
 
 from penstock_service.errors import Overloaded, ServiceError, Unavailable
@@ -17,6 +18,13 @@ def refusal(llm: AsyncLLM, sequences: int) -> ServiceError | None:
     if most_tokens is not None and llm.get_num_queued_tokens() >= most_tokens:
         return Overloaded()
     return None
+
+
+def waiting() -> int | None:
+    """How many requests the scheduler had not begun at its last step, of all front ends; None without statistics."""
+    gauge = REGISTRY.restricted_registry(["vllm:num_requests_waiting"])
+    samples = [sample.value for family in gauge.collect() for sample in family.samples]
+    return int(sum(samples)) if samples else None
 
 
 def _requests(llm: AsyncLLM) -> int:

@@ -94,6 +94,17 @@ class VllmEngine:
         """Generations inside the engine, waiting ones included."""
         return len(self._llm.output_processor.request_states)
 
+    @property
+    def waiting(self) -> int:
+        """See Engine.waiting."""
+        told = admission.waiting()
+        return max(self.running - self.model.max_concurrent_sequences, 0) if told is None else told
+
+    def completion_tokens(self, job_id: str) -> int:
+        """See Engine.completion_tokens."""
+        several = self._several.get(job_id)
+        return self._requests.completion_tokens(job_id) if several is None else several.tokens
+
     async def submit(self, job: Job, receiver: Receiver) -> None:
         """See Engine.submit."""
         field = job.request.WhichOneof("input") or "input"

@@ -82,6 +82,11 @@ class LeanRequests:
         request = self._requests.pop(job_id, None)
         return None if request is None else request.abort()
 
+    def completion_tokens(self, job_id: str) -> int:
+        """See Requests."""
+        request = self._requests.get(job_id)
+        return 0 if request is None else request.tokens
+
     def forget(self, job_id: str) -> None:
         """The request has ended by itself."""
         self._requests.pop(job_id, None)
@@ -125,6 +130,11 @@ class _Request:
         self._streamed = job.streamed
         self._put = receiver.put
         self._next_text: Any = state.detokenizer.get_next_output_text if state is not None else None
+
+    @property
+    def tokens(self) -> int:
+        """How many it has so far."""
+        return int(self._state.detokenizer.num_output_tokens())
 
     def make_request_output(
         self,
@@ -196,7 +206,7 @@ class _Request:
 
     def _ending(self, new_token_ids: Sequence[int]) -> Ending:
         state: Any = self._state
-        tokens = state.detokenizer.num_output_tokens()
+        tokens = self.tokens
         text = state.detokenizer.get_next_output_text(True, self._job.streamed)
         token_ids = new_token_ids if self._job.streamed else state.detokenizer.output_token_ids
         last_seen = time.monotonic() if tokens else None

@@ -51,6 +51,11 @@ class PublicRequests:
         pump.task.cancel()  # generate() aborts the request in the engine when it is cancelled
         return pump.ending("", ())
 
+    def completion_tokens(self, job_id: str) -> int:
+        """See Requests."""
+        pump = self._pumps.get(job_id)
+        return 0 if pump is None else pump.tokens
+
 
 class _Pump:
     """One request on its way from generate() to its receiver."""
@@ -62,7 +67,7 @@ class _Pump:
         self._prepared = prepared
         self._receiver = receiver
         self._last: RequestOutput | None = None
-        self._tokens = 0
+        self.tokens = 0
         self._first_seen: float | None = None
         self._last_seen: float | None = None
 
@@ -76,16 +81,16 @@ class _Pump:
 
     def ending(self, text: str, token_ids: Sequence[int]) -> Ending:
         cached = self._last.num_cached_tokens if self._last else None
-        usage = translation.usage(len(self._prepared.prompt["prompt_token_ids"]), self._tokens, cached)
+        usage = translation.usage(len(self._prepared.prompt["prompt_token_ids"]), self.tokens, cached)
         stats = self._last.metrics if self._last else None
-        timings = translation.timings(stats, self._job.received, self._first_seen, self._last_seen, self._tokens)
+        timings = translation.timings(stats, self._job.received, self._first_seen, self._last_seen, self.tokens)
         return Ending(text, token_ids, usage, timings)
 
     def _take(self, output: RequestOutput) -> None:
         (sequence,) = output.outputs
         self._last, self._last_seen = output, time.monotonic()
         self._first_seen = self._first_seen or self._last_seen
-        self._tokens += len(sequence.token_ids)
+        self.tokens += len(sequence.token_ids)
         if wants_logprobs(self._prepared.params):
             take_logprobs(cast(LogprobsReceiver, self._receiver), output)
         if sequence.finish_reason is None:
@@ -97,7 +102,7 @@ class _Pump:
                 sequence.finish_reason,
                 sequence.stop_reason,
                 self._prepared.asked_tokens,
-                self._tokens,
+                self.tokens,
                 self._prepared.constrained,
             )
         except Exception as error:

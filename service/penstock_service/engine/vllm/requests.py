@@ -44,6 +44,9 @@ class Requests(Protocol):
     def abort(self, job_id: str) -> Ending | None:
         """See Engine.abort."""
 
+    def completion_tokens(self, job_id: str) -> int:
+        """See Engine.completion_tokens."""
+
 
 class LogprobsReceiver(Output, Protocol):
     """The receiver of a job that asks for logprobs: it takes them before each put and before the end."""

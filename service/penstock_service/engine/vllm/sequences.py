@@ -59,6 +59,11 @@ class Sequences:
             sequence.abort(self._requests)
         return self._ending()
 
+    @property
+    def tokens(self) -> int:
+        """How many they have so far, together."""
+        return sum(sequence.tokens(self._requests) for sequence in self._sequences)
+
     # For a sequence.
 
     def put(self, delta: pb.SequenceDelta) -> None:
@@ -153,6 +158,10 @@ class _Sequence:
         self._owner.one_failed(error)
 
     # What its owner asks.
+
+    def tokens(self, requests: Requests) -> int:
+        """How many it has so far."""
+        return requests.completion_tokens(self.job.id) if self.ending is None else self.ending.usage.completion_tokens
 
     def abort(self, requests: Requests) -> None:
         """Stop it."""

@@ -1,0 +1,53 @@
+"""Answers GetGeneration and Cancel: finds a generation by what its caller knows of it."""
+
+from penstock.v1.generation_pb2 import CancelRequest, GenerationStatus, GetGenerationRequest
+from penstock_service.errors import GenerationNotFound, InvalidRequest, Violation
+from penstock_service.generation_index import GenerationIndex
+from penstock_service.recording import Recording
+from penstock_service.recordings import Recordings
+
+
+class GenerationControl:
+    """The generations of this server, those that their calls own and those that outlive them."""
+
+    def __init__(self, index: GenerationIndex, recordings: Recordings) -> None:
+        self._index = index
+        self._recordings = recordings
+
+    def cancel(self, request: CancelRequest) -> None:
+        """See the contract."""
+        field = request.WhichOneof("generation")
+        if field is None:
+            raise InvalidRequest([Violation("generation", "is missing: set id or idempotency_key")])
+        name = getattr(request, field)
+        if (recording := self._recording(field, name)) is not None:
+            self._recordings.cancel(recording)
+        elif field == "id" and (generation := self._index.find(name)) is not None:
+            generation.cancel()
+        elif field != "id" or not self._index.has_ended(name):
+            raise GenerationNotFound(field, name)
+
+    def status(self, request: GetGenerationRequest) -> GenerationStatus:
+        """See the contract."""
+        field = request.WhichOneof("generation")
+        if field is None:
+            raise InvalidRequest([Violation("generation", "is missing: set id, idempotency_key or request_id")])
+        name = getattr(request, field)
+        generation_id = self._index.latest_named(name) if field == "request_id" else name
+        if (recording := self._recording(field, name)) is not None:
+            return self._status_of(recording)
+        if field == "idempotency_key" or generation_id is None or (status := self._index.status(generation_id)) is None:
+            raise GenerationNotFound(field, name)
+        return status
+
+    def _recording(self, field: str, name: str) -> Recording | None:
+        kept = self._recordings.kept
+        if field == "request_id":
+            return None
+        return kept.find(name) if field == "id" else kept.find_by_key(name)
+
+    def _status_of(self, recording: Recording) -> GenerationStatus:
+        if recording.over:
+            return recording.status()
+        status = self._index.batch_status(recording.id) if recording.batch else self._index.status(recording.id)
+        return status or recording.status()
