@@ -70,19 +70,24 @@ class Accumulator:
     bytes of messages one after the other are those of the messages merged: all the deltas, and of the rest the last.
     """
 
-    __slots__ = ("_pieces", "_received", "_seen_bytes", "count")
+    __slots__ = ("_last_at", "_next_seq", "_pieces", "_received", "_seen_bytes", "count")
 
-    def __init__(self) -> None:
-        self.count = 0
-        self._received = bytearray()
+    def __init__(self, first_seq: int = 0, before: bytes = b"") -> None:
+        """first_seq: of the first chunk to come. before: the chunks before it, as far as they are known."""
+        self.count = first_seq if before else 0
+        self._next_seq = first_seq
+        self._last_at = len(before)
+        self._received = bytearray(before)
         self._pieces = [""]  # of the first sequence's text
         self._seen_bytes = 0  # so much of what was received is in the pieces
 
     def add(self, chunk: GenerateChunk) -> None:
         """Take the next chunk. Raises InternalServerError if its `seq` is not the next one."""
-        if chunk.seq != self.count:
-            raise InternalServerError(f"the server sent chunk {chunk.seq} where chunk {self.count} was due")
+        if chunk.seq != self._next_seq:
+            raise InternalServerError(f"the server sent chunk {chunk.seq} where chunk {self._next_seq} was due")
+        self._next_seq += 1
         self.count += 1
+        self._last_at = len(self._received)
         self._received += chunk.SerializeToString()
 
     @property
@@ -95,6 +100,11 @@ class Accumulator:
         if len(self._pieces) > 1:
             self._pieces = ["".join(self._pieces)]
         return self._pieces[0]
+
+    @property
+    def last(self) -> GenerateChunk:
+        """The last chunk; an empty one if none has come."""
+        return GenerateChunk.FromString(bytes(self._received[self._last_at :]))
 
     def check_complete(self) -> None:
         """Raises InternalServerError unless every sequence has its finish reason, and a chunk the usage."""

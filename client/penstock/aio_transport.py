@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TypeVar
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-import grpc
-import grpc.aio
-from google.protobuf.message import Message
-
-from penstock.call_options import CLIENT_DEFAULT, CallOptions, MetadataLike, Pairs, TimeoutLike
-from penstock.calls import AsyncCalls
-from penstock.cancellation import being_cancelled, client_closed
-from penstock.channel import LazyAsyncChannel
-from penstock.chunk_calls import AsyncChunkCall, AsyncStreamCall
+from penstock.client_parts import ClientParts
+from penstock.endpoints.asyncio_pool import AsyncEndpointPool
+from penstock.endpoints.endpoint import EndpointStatus
+from penstock.hooks import Observers
 from penstock.reply import Reply
-from penstock.sessions.asyncio_call import AsyncioCall
-from penstock.sessions.riding import Riding, SessionsLike, start_message
-from penstock.statuses import from_rpc_error
+from penstock.resilience.aio_resilient_call import AsyncResilientCall
+from penstock.resilience.aio_unary_calls import AsyncUnaryCalls
+from penstock.resilience.cancels import AsyncCancels
+from penstock.resilience.resume_token import read_token
+from penstock.resilience.stream_course import StreamCourse
+from penstock.sessions.riding import Riding, SessionsLike
 from penstock.stream import AsyncStream
+from penstock.terms import Defaults, Terms
 from penstock.v1.generation_pb2 import (
+    CancelRequest,
+    CancelResponse,
     DetokenizeRequest,
     DetokenizeResponse,
     EmbedRequest,
@@ -27,6 +30,8 @@ from penstock.v1.generation_pb2 import (
     EstimateRequest,
     EstimateResponse,
     GenerateRequest,
+    GenerationStatus,
+    GetGenerationRequest,
     TokenizeRequest,
     TokenizeResponse,
 )
@@ -44,105 +49,125 @@ from penstock.v1.models_pb2 import (
     UnloadAdapterResponse,
 )
 
-RequestT = TypeVar("RequestT", bound=Message)
-ResponseT = TypeVar("ResponseT", bound=Message)
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+    from penstock.call_options import CallOptions, SharedOptions
+    from penstock.resilience.resumption import Recorder
+    from penstock.tasks.task import Task
 
 
 class AsyncTransport:
-    """Sends requests over a lazily made channel of the running loop."""
+    """Sends requests to the endpoints of a pool."""
 
-    def __init__(self, channel: LazyAsyncChannel, options: CallOptions, sessions: SessionsLike) -> None:
-        self._channel = channel
-        self._riding = Riding(sessions, options.metadata(None))
-        self.options = options
+    def __init__(
+        self,
+        pool: AsyncEndpointPool,
+        defaults: Defaults,
+        sessions: SessionsLike,
+        *,
+        observers: Observers | None = None,
+        group: str = "",
+        adaptive: bool = True,
+    ) -> None:
+        self._defaults = defaults
+        self.observers = observers or Observers()
+        riding = Riding(sessions, defaults.metadata)
+        self._parts = ClientParts(pool, riding, self.observers, group=group, adaptive=adaptive)
+        self._cancels = AsyncCancels()
+        self._unary = AsyncUnaryCalls(self._parts, self._cancels)
 
-    async def generate(
-        self, request: GenerateRequest, timeout: TimeoutLike = CLIENT_DEFAULT, metadata: MetadataLike | None = None
-    ) -> Reply:
-        rpc = self._channel.calls().generate
-        return Reply(await self._unary(rpc, request, timeout, metadata, request.request_id))
+    def with_options(self, **options: Unpack[SharedOptions]) -> Self:
+        """A transport that shares all but the defaults."""
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        copy._defaults = self._defaults.changed(**options)
+        return copy
 
-    async def embed(self, request: EmbedRequest, timeout: TimeoutLike, metadata: MetadataLike | None) -> EmbedResponse:
-        return await self._unary(self._channel.calls().embed, request, timeout, metadata, request.request_id)
+    def record(self, begin: Callable[[GenerateRequest, str, Terms], Recorder]) -> None:
+        """Keep the streams that can be resumed from now on, each by the recorder that is begun for it."""
+        self._parts.recorder = begin
 
-    async def tokenize(
-        self, request: TokenizeRequest, timeout: TimeoutLike, metadata: MetadataLike | None
-    ) -> TokenizeResponse:
-        return await self._unary(self._channel.calls().tokenize, request, timeout, metadata)
+    def terms(self, **options: Unpack[CallOptions]) -> Terms:
+        """What holds for a call that begins now."""
+        return self._defaults.terms(time.monotonic(), **options)
 
-    async def detokenize(
-        self, request: DetokenizeRequest, timeout: TimeoutLike, metadata: MetadataLike | None
-    ) -> DetokenizeResponse:
-        return await self._unary(self._channel.calls().detokenize, request, timeout, metadata)
+    async def generate(self, request: GenerateRequest, terms: Terms) -> Reply:
+        return Reply(await self._unary.call("Generate", lambda calls: calls.generate, request, terms))
 
-    async def estimate(
-        self, request: EstimateRequest, timeout: TimeoutLike, metadata: MetadataLike | None
-    ) -> EstimateResponse:
-        return await self._unary(self._channel.calls().estimate, request, timeout, metadata)
+    def stream(self, request: GenerateRequest, terms: Terms) -> AsyncStream:
+        return self._read(self._course(request, terms))
 
-    def stream(
-        self, request: GenerateRequest, timeout: TimeoutLike = CLIENT_DEFAULT, metadata: MetadataLike | None = None
-    ) -> AsyncStream:
-        deadline, pairs = self.options.timeout(timeout), self.options.metadata(metadata)
-        return AsyncStream(self._begin(self._channel.calls(), request, deadline, pairs), request.request_id)
+    def _course(self, request: GenerateRequest, terms: Terms) -> StreamCourse:
+        course = StreamCourse(self._parts, request, terms)
+        if terms.resume and self._parts.recorder is not None:
+            course.keep(self._parts.recorder(request, course.request.idempotency_key, terms))
+        return course
 
-    def _begin(
-        self, calls: AsyncCalls, request: GenerateRequest, timeout: float | None, metadata: Pairs
-    ) -> AsyncChunkCall:
-        def open_apart(timeout: float | None) -> AsyncStreamCall:
-            call = calls.stream_generate(request, timeout=timeout, metadata=metadata)
-            return AsyncStreamCall(call, calls, request.request_id)
+    def resume(self, token: str, terms: Terms) -> AsyncStream:
+        """Read on where a token says."""
+        point = read_token(token)
+        course = StreamCourse(self._parts, GenerateRequest(), dataclasses.replace(terms, resume=True))
+        course.read_on(point)
+        return self._read(course)
 
-        if calls.sessions.support.missing or not self._riding.suits(request, metadata, len(calls.open_streams)):
-            return open_apart(timeout)
-        call = AsyncioCall(calls, request.request_id, timeout, open_apart)
-        calls.sessions.start(call, start_message(request, timeout, metadata), self._riding.session_metadata)
-        return call
+    def resume_task(self, task: Task, terms: Terms, recorder: Recorder) -> AsyncStream:
+        """Go on with a stream that a state file has kept."""
+        course = StreamCourse(self._parts, task.request, dataclasses.replace(terms, resume=True))
+        if task.token:
+            course.read_on(read_token(task.token), task.received)
+        course.keep(recorder)
+        return self._read(course)
 
-    async def list_models(self, timeout: TimeoutLike, metadata: MetadataLike | None) -> ListModelsResponse:
-        return await self._unary(self._channel.calls().list_models, ListModelsRequest(), timeout, metadata)
+    def _read(self, course: StreamCourse) -> AsyncStream:
+        return AsyncStream(AsyncResilientCall(self._parts, self._cancels, course), self)
 
-    async def get_model(self, request: GetModelRequest, timeout: TimeoutLike, metadata: MetadataLike | None) -> Model:
-        return await self._unary(self._channel.calls().get_model, request, timeout, metadata)
+    def endpoints(self) -> Sequence[EndpointStatus]:
+        """How each endpoint stands now."""
+        return self._parts.pool.endpoints()
 
-    async def load_adapter(
-        self, request: LoadAdapterRequest, timeout: TimeoutLike, metadata: MetadataLike | None
-    ) -> LoadAdapterResponse:
-        return await self._unary(self._channel.calls().load_adapter, request, timeout, metadata)
+    async def get_generation(
+        self, request: GetGenerationRequest, terms: Terms, endpoint: str | None = None
+    ) -> GenerationStatus:
+        """Of the endpoint that has the generation, where that is known; else of each, until one has it."""
+        return await self._unary.find("GetGeneration", lambda calls: calls.get_generation, request, terms, endpoint)
 
-    async def unload_adapter(
-        self, request: UnloadAdapterRequest, timeout: TimeoutLike, metadata: MetadataLike | None
-    ) -> UnloadAdapterResponse:
-        return await self._unary(self._channel.calls().unload_adapter, request, timeout, metadata)
+    async def cancel_generation(
+        self, request: CancelRequest, terms: Terms, endpoint: str | None = None
+    ) -> CancelResponse:
+        """At the endpoint that has the generation, where that is known; else at each, until one has it."""
+        return await self._unary.find("Cancel", lambda calls: calls.cancel, request, terms, endpoint)
 
-    async def set_alias(
-        self, request: SetAliasRequest, timeout: TimeoutLike, metadata: MetadataLike | None
-    ) -> SetAliasResponse:
-        return await self._unary(self._channel.calls().set_alias, request, timeout, metadata)
+    async def embed(self, request: EmbedRequest, terms: Terms) -> EmbedResponse:
+        return await self._unary.call("Embed", lambda calls: calls.embed, request, terms)
 
-    async def health(
-        self, request: HealthCheckRequest, timeout: TimeoutLike, metadata: MetadataLike | None
-    ) -> HealthCheckResponse:
-        return await self._unary(self._channel.calls().health, request, timeout, metadata)
+    async def tokenize(self, request: TokenizeRequest, terms: Terms) -> TokenizeResponse:
+        return await self._unary.call("Tokenize", lambda calls: calls.tokenize, request, terms)
+
+    async def detokenize(self, request: DetokenizeRequest, terms: Terms) -> DetokenizeResponse:
+        return await self._unary.call("Detokenize", lambda calls: calls.detokenize, request, terms)
+
+    async def estimate(self, request: EstimateRequest, terms: Terms) -> EstimateResponse:
+        return await self._unary.call("Estimate", lambda calls: calls.estimate, request, terms)
+
+    async def list_models(self, terms: Terms) -> ListModelsResponse:
+        return await self._unary.call("ListModels", lambda calls: calls.list_models, ListModelsRequest(), terms)
+
+    async def get_model(self, request: GetModelRequest, terms: Terms) -> Model:
+        return await self._unary.call("GetModel", lambda calls: calls.get_model, request, terms)
+
+    async def load_adapter(self, request: LoadAdapterRequest, terms: Terms) -> LoadAdapterResponse:
+        return await self._unary.call("LoadAdapter", lambda calls: calls.load_adapter, request, terms, once=True)
+
+    async def unload_adapter(self, request: UnloadAdapterRequest, terms: Terms) -> UnloadAdapterResponse:
+        return await self._unary.call("UnloadAdapter", lambda calls: calls.unload_adapter, request, terms, once=True)
+
+    async def set_alias(self, request: SetAliasRequest, terms: Terms) -> SetAliasResponse:
+        return await self._unary.call("SetAlias", lambda calls: calls.set_alias, request, terms, once=True)
+
+    async def health(self, request: HealthCheckRequest, terms: Terms) -> HealthCheckResponse:
+        return await self._unary.call("Check", lambda calls: calls.health, request, terms)
 
     async def close(self) -> None:
-        await self._channel.close()
-
-    async def _unary(
-        self,
-        rpc: grpc.aio.UnaryUnaryMultiCallable[RequestT, ResponseT],
-        request: RequestT,
-        timeout: TimeoutLike,
-        metadata: MetadataLike | None,
-        request_id: str = "",
-    ) -> ResponseT:
-        deadline, pairs = self.options.timeout(timeout), self.options.metadata(metadata)
-        try:
-            return await rpc(request, timeout=deadline, metadata=pairs)
-        except grpc.RpcError as error:
-            raise from_rpc_error(error, request_id or None) from error
-        except asyncio.CancelledError:
-            # Closing the channel cancels its calls, which grpc.aio reports like a cancelled caller.
-            if self._channel.closed and not being_cancelled():
-                raise client_closed(request_id or None) from None
-            raise
+        await self._cancels.finish()
+        await self._parts.pool.close()

@@ -1,21 +1,20 @@
-"""What each call takes beside its request: a timeout and metadata, its own or the client's. Pure."""
+"""What each call takes beside its request: the keyword arguments of all calls, and how metadata are read. Pure."""
 
 from __future__ import annotations
 
 import enum
-import math
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypedDict, cast
 
 from penstock import arguments
 from penstock.arguments import ArgumentTypeError, ArgumentValueError
+from penstock.retry import Retry
+from penstock.timeouts import HasTimeRemaining, Timeout
 
 Pairs = tuple[tuple[str, str | bytes], ...]
 MetadataLike = Sequence[tuple[str, str | bytes]] | Mapping[str, str | bytes]
-
-
-# About 30 years; gRPC's clock overflows somewhere above and would call the deadline past.
-FOREVER_SECONDS = 1e9
+CacheUse = Literal["use", "refresh", "off"]
 
 _KEY = re.compile(r"[a-z0-9_.-]+")
 _TEXT = re.compile(r"[ -~]*")
@@ -28,51 +27,67 @@ class ClientDefault(enum.Enum):
 
 
 CLIENT_DEFAULT = ClientDefault.CLIENT_DEFAULT
-"""`timeout` was not given. None would say that the call has no deadline."""
+"""`timeout` was not given. None would say that the call has no limits."""
 
-TimeoutLike = float | None | ClientDefault
-
-
-class CallOptions:
-    """A client's defaults."""
-
-    def __init__(self, timeout: float | None, metadata: MetadataLike | None) -> None:
-        self._timeout = checked_timeout(timeout)
-        self._metadata = _pairs(metadata)
-
-    def timeout(self, timeout: TimeoutLike) -> float | None:
-        """The call's deadline in seconds from now, or None. TypeError or ValueError if it is neither."""
-        return self._timeout if isinstance(timeout, ClientDefault) else checked_timeout(timeout)
-
-    def metadata(self, metadata: MetadataLike | None) -> Pairs:
-        """The call's metadata, untouched, after those of the client's defaults whose key it does not have."""
-        own = _pairs(metadata)
-        if not self._metadata:
-            return own
-        keys = {key for key, _ in own}
-        return (*(pair for pair in self._metadata if pair[0] not in keys), *own)
+TimeoutLike = Timeout | float | None | ClientDefault
 
 
-def checked_timeout(timeout: object) -> float | None:
-    """`timeout` if it is None or a number of seconds; one that is past already is allowed and fails at once."""
-    if timeout is None:
-        return None
-    seconds = arguments.number("timeout", timeout)
-    if math.isnan(seconds):
-        raise ArgumentValueError("timeout", "is not a number")
-    return seconds if seconds < FOREVER_SECONDS else None
+class SharedOptions(TypedDict, total=False):
+    """What a call says for itself, and `with_options` for all calls of a client.
+
+    timeout: replaces the client's: a Timeout all of its limits, a number of seconds the total, None takes all away.
+    tier: the name of a tier of the client, whose limits the call has; `timeout` changes those.
+    metadata: sent with the call; an entry replaces the client's of the same key.
+    retry, resume, cache: replace the client's.
+    max_retries: how often a failed call is tried again, 0 for never: the attempts of `retry` but the first.
+    """
+
+    timeout: TimeoutLike
+    tier: str | None
+    metadata: MetadataLike | None
+    retry: Retry | None
+    max_retries: int | None
+    resume: bool | None
+    cache: CacheUse | None
 
 
-def _pairs(metadata: MetadataLike | None) -> Pairs:
+class CallOptions(SharedOptions, total=False):
+    """The keyword arguments that every call has, whatever it asks for.
+
+    deadline: a servicer's context, or the seconds that the caller itself has left: the call ends by then.
+    """
+
+    deadline: HasTimeRemaining | float | None
+
+
+_NAMES = frozenset(SharedOptions.__annotations__) | frozenset(CallOptions.__annotations__)
+
+
+def split(options: Mapping[str, Any]) -> tuple[CallOptions, dict[str, Any]]:
+    """The options of the call, and the fields of its request."""
+    fields = {name: value for name, value in options.items() if name not in _NAMES}
+    return cast("CallOptions", {name: options[name] for name in options.keys() & _NAMES}), fields
+
+
+def merged(base: Pairs, metadata: MetadataLike | None) -> Pairs:
+    """`metadata`, untouched, after the pairs of `base` whose key it does not have."""
+    own = pairs(metadata)
+    if not base:
+        return own
+    keys = {key for key, _ in own}
+    return (*(pair for pair in base if pair[0] not in keys), *own)
+
+
+def pairs(metadata: MetadataLike | None) -> Pairs:
     """gRPC's own complaints about wrong metadata come late, and differ between its flavours."""
     if metadata is None:
         return ()
-    pairs = tuple(metadata.items() if isinstance(metadata, Mapping) else metadata)
-    for pair in pairs:
+    found = tuple(metadata.items() if isinstance(metadata, Mapping) else metadata)
+    for pair in found:
         if not isinstance(pair, tuple) or len(pair) != 2:
             raise ArgumentTypeError("metadata", "pairs of a key and a value", pair)
         _check_pair(*pair)
-    return pairs
+    return found
 
 
 def _check_pair(key: object, value: object) -> None:

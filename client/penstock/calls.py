@@ -15,6 +15,8 @@ from penstock.sessions.blocking import BlockingSession
 from penstock.sessions.blocking_call import BlockingCall
 from penstock.sessions.pool import SessionPool
 from penstock.v1.generation_pb2 import (
+    CancelRequest,
+    CancelResponse,
     DetokenizeRequest,
     DetokenizeResponse,
     EmbedRequest,
@@ -24,6 +26,9 @@ from penstock.v1.generation_pb2 import (
     GenerateChunk,
     GenerateRequest,
     GenerateResponse,
+    GenerationStatus,
+    GetGenerationRequest,
+    ResumeRequest,
     TokenizeRequest,
     TokenizeResponse,
 )
@@ -51,16 +56,22 @@ class Calls:
     """The RPCs on a blocking channel. `open_streams` are the streams that the caller is not done with."""
 
     def __init__(self, channel: grpc.Channel) -> None:
+        self.connected = False  # once; later losses of the connection are gRPC's to mend
         self.open_streams: set[ChunkCall] = set()  # sets change in one step: collecting garbage may come between
         generation = GenerationStub(channel)
         models = ModelsStub(channel)
         self.channel = channel
         self.generate: grpc.UnaryUnaryMultiCallable[GenerateRequest, GenerateResponse] = generation.Generate
         self.stream_generate: grpc.UnaryStreamMultiCallable[GenerateRequest, GenerateChunk] = generation.StreamGenerate
+        self.resume: grpc.UnaryStreamMultiCallable[ResumeRequest, GenerateChunk] = generation.Resume
+        self.cancel: grpc.UnaryUnaryMultiCallable[CancelRequest, CancelResponse] = generation.Cancel
         self.embed: grpc.UnaryUnaryMultiCallable[EmbedRequest, EmbedResponse] = generation.Embed
         self.tokenize: grpc.UnaryUnaryMultiCallable[TokenizeRequest, TokenizeResponse] = generation.Tokenize
         self.detokenize: grpc.UnaryUnaryMultiCallable[DetokenizeRequest, DetokenizeResponse] = generation.Detokenize
         self.estimate: grpc.UnaryUnaryMultiCallable[EstimateRequest, EstimateResponse] = generation.Estimate
+        self.get_generation: grpc.UnaryUnaryMultiCallable[GetGenerationRequest, GenerationStatus] = (
+            generation.GetGeneration
+        )
         self.list_models: grpc.UnaryUnaryMultiCallable[ListModelsRequest, ListModelsResponse] = models.ListModels
         self.get_model: grpc.UnaryUnaryMultiCallable[GetModelRequest, Model] = models.GetModel
         self.load_adapter: grpc.UnaryUnaryMultiCallable[LoadAdapterRequest, LoadAdapterResponse] = models.LoadAdapter
@@ -80,6 +91,7 @@ class AsyncCalls:
     """The RPCs on an asyncio channel. `open_streams` are the streams that the caller is not done with."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
+        self.connected = False  # once; later losses of the connection are gRPC's to mend
         self.open_streams: set[AsyncChunkCall] = set()
         self.closed = False
         generation = GenerationStub(channel)
@@ -89,10 +101,15 @@ class AsyncCalls:
         self.stream_generate: grpc.aio.UnaryStreamMultiCallable[GenerateRequest, GenerateChunk] = (
             generation.StreamGenerate
         )
+        self.resume: grpc.aio.UnaryStreamMultiCallable[ResumeRequest, GenerateChunk] = generation.Resume
+        self.cancel: grpc.aio.UnaryUnaryMultiCallable[CancelRequest, CancelResponse] = generation.Cancel
         self.embed: grpc.aio.UnaryUnaryMultiCallable[EmbedRequest, EmbedResponse] = generation.Embed
         self.tokenize: grpc.aio.UnaryUnaryMultiCallable[TokenizeRequest, TokenizeResponse] = generation.Tokenize
         self.detokenize: grpc.aio.UnaryUnaryMultiCallable[DetokenizeRequest, DetokenizeResponse] = generation.Detokenize
         self.estimate: grpc.aio.UnaryUnaryMultiCallable[EstimateRequest, EstimateResponse] = generation.Estimate
+        self.get_generation: grpc.aio.UnaryUnaryMultiCallable[GetGenerationRequest, GenerationStatus] = (
+            generation.GetGeneration
+        )
         self.list_models: grpc.aio.UnaryUnaryMultiCallable[ListModelsRequest, ListModelsResponse] = models.ListModels
         self.get_model: grpc.aio.UnaryUnaryMultiCallable[GetModelRequest, Model] = models.GetModel
         self.load_adapter: grpc.aio.UnaryUnaryMultiCallable[LoadAdapterRequest, LoadAdapterResponse] = (

@@ -16,3 +16,8 @@ def being_cancelled() -> bool:
 def client_closed(request_id: str | None) -> RequestCancelled:
     """The error of a call that was open when its client was closed."""
     return RequestCancelled("the client was closed while the call was open", request_id=request_id)
+
+
+def closed_early(request_id: str | None) -> RequestCancelled:
+    """The error of a stream that its caller closed before its end."""
+    return RequestCancelled("the stream was closed before its end", request_id=request_id)

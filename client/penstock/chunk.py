@@ -75,13 +75,16 @@ class Chunk(_News):
     """One piece of a streamed answer.
 
     With `num_sequences` above 1, `text` and what else a sequence has are those of the first, which not every chunk has
-    news of; `deltas` has all.
+    news of; `deltas` has all. `continued` is how often another replica had gone on with the answer by then, `cached`
+    whether this is a whole answer that was made for an earlier call.
     """
 
-    __slots__ = ("proto",)
+    __slots__ = ("cached", "continued", "proto")
 
-    def __init__(self, proto: GenerateChunk) -> None:
+    def __init__(self, proto: GenerateChunk, continued: int = 0, cached: bool = False) -> None:
         self.proto = proto
+        self.continued = continued
+        self.cached = cached
 
     @property
     def _delta(self) -> SequenceDelta:

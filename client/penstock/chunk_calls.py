@@ -10,7 +10,7 @@ import grpc.aio
 
 from penstock.cancellation import being_cancelled, client_closed
 from penstock.statuses import from_rpc_error
-from penstock.v1.generation_pb2 import GenerateChunk, GenerateRequest
+from penstock.v1.generation_pb2 import GenerateChunk, GenerateRequest, ResumeRequest
 
 if TYPE_CHECKING:
     from grpc import _CallIterator
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from penstock.calls import AsyncCalls, Calls
 
     GrpcCall = _CallIterator[GenerateChunk]
-    GrpcAioCall = grpc.aio.UnaryStreamCall[GenerateRequest, GenerateChunk]
+    GrpcAioCall = (
+        grpc.aio.UnaryStreamCall[GenerateRequest, GenerateChunk]
+        | grpc.aio.UnaryStreamCall[ResumeRequest, GenerateChunk]
+    )
 
 
 class ChunkCall(Protocol):
@@ -39,6 +42,26 @@ class AsyncChunkCall(Protocol):
 
     def cancel(self) -> None:
         """The caller is done with the call: end it if it still runs. Wakes the reader."""
+
+
+class Ended:
+    """A call that has ended well."""
+
+    def read(self) -> None:
+        """After the last chunk."""
+
+    def cancel(self) -> None:
+        """There is nothing to end."""
+
+
+class AsyncEnded:
+    """A call that has ended well, for asyncio."""
+
+    async def read(self) -> None:
+        """After the last chunk."""
+
+    def cancel(self) -> None:
+        """There is nothing to end."""
 
 
 class StreamCall:

@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 import grpc
 
+from penstock.api_key import with_api_key
 from penstock.batch import BatchReply
-from penstock.call_options import CLIENT_DEFAULT, CallOptions, MetadataLike, TimeoutLike
-from penstock.channel import LazyChannel, OptionOverrides
-from penstock.embeddings import EmbedOptions, EmbedReply, TextLike, embed_request
+from penstock.batch_progress import progress_bar
+from penstock.batch_runs import BatchRun, Collected, Result, batch_requests, checked_concurrency, completed
+from penstock.caching.cached_transport import CachedTransport
+from penstock.call_options import CallOptions, MetadataLike, SharedOptions, split
+from penstock.channel import Dialer
+from penstock.channel_options import OptionOverrides
+from penstock.embeddings import EmbedReply, TextLike, embed_request
+from penstock.endpoints.pool import EndpointPool
+from penstock.endpoints.settings import PoolSettings
+from penstock.endpoints.targets import parse_targets
 from penstock.estimate import Estimate, estimate_request
 from penstock.health import health_request, serving_status
+from penstock.hooks import Observers
+from penstock.json_answers.answers import JsonAnswer, JsonQuestion
 from penstock.models import Models
+from penstock.observed import Observed
+from penstock.openai_shape.beta import Beta
 from penstock.openai_shape.resources import Chat, Completions, Embeddings
 from penstock.reply import Reply
 from penstock.requests import InputLike, batch_request, generate_request
+from penstock.retry import Retry
 from penstock.sessions.riding import SessionsLike
+from penstock.status import GenerationStatus, generation_status, status_request
 from penstock.stream import Stream
+from penstock.tasks import needed, open_store
+from penstock.terms import client_defaults
+from penstock.timeouts import Timeout
 from penstock.tokenization import detokenize_request, tokenize_request
 from penstock.transport import Transport
 from penstock.v1.generation_pb2 import TokenizeResponse
@@ -27,104 +46,184 @@ from penstock.v1.generation_pb2 import TokenizeResponse
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-    from penstock.generate_options import BatchOptions, GenerateOptions, TokenizeOptions
+    from penstock.caching.cache import Cache
+    from penstock.embeddings import EmbedCall
+    from penstock.generate_options import BatchCall, GenerateCall, TokenizeCall
+    from penstock.json_answers.schemas import SchemaLike
+    from penstock.tasks.tasks import Tasks
+    from penstock.tls import Tls
 
 DEFAULT_TARGET = "localhost:50051"
 
 
-class Client:
-    """A client of one Penstock service. Threads may share it.
+class Client(Observed):
+    """A client of one Penstock service, which may have several replicas. Threads may share it.
 
-    target: a gRPC target, "host:port" or "dns:///name:port" for all addresses behind a name.
-    timeout: the default deadline of each call, in seconds; None for none.
+    target: a gRPC target, "host:port" or "dns:///name:port" for all addresses behind a name; or a list of targets.
+    api_key: sent with each call as `authorization: Bearer <key>`, over plain text too where there is no TLS.
+    tls: True for the system's authorities, a Tls for others and for a certificate of one's own; None for plain text.
+    credentials: the channels' credentials as gRPC has them (grpc.ssl_channel_credentials()), in the place of `tls`.
     metadata: sent with each call; a call's own entry of the same key replaces it.
-    channel_options: gRPC channel options that replace those of penstock.channel by name.
-    credentials: the channel's credentials (grpc.ssl_channel_credentials()); None for plain text.
+    channel_options: gRPC channel options that replace those of penstock.channel_options by name.
+    proxy: the HTTP proxy that connections go through; those of the environment are not used.
+    timeout: the limits of each call: a Timeout, or the total in seconds; None for none.
+    tiers: further limits by name, for `tier=` of a call; a number is a total beside the limits of `timeout`.
+    adaptive: whether limits on the first token and on idle times grow with what calls like them have taken.
+    retry: what is tried again, and how often; Retry(attempts=1) for nothing.
+    resume: whether streams go on after a broken connection, where their options allow it.
+    cache: keeps answers for calls that would give the same again; None for none.
+    state: a file that keeps the unfinished streams of resume=True, so that another process can go on with them.
     sessions: whether streams share one RPC, which makes them cheaper and changes nothing else: "auto" (those that begin
         while two others are open), "always" or "never". A stream with metadata of its own has an RPC of its own.
 
-    Nothing is dialled before the first call. Every call can raise the errors of penstock.errors, TypeError or
-    ValueError for wrong arguments, and RuntimeError once the client is closed.
+    Nothing is dialled before the first call. Every call has the keywords of penstock.call_options.CallOptions beside
+    its own, and can raise the errors of penstock.errors, TypeError or ValueError for wrong arguments, and RuntimeError
+    once the client is closed.
     """
+
+    _transport: Transport
 
     def __init__(
         self,
-        target: str = DEFAULT_TARGET,
+        target: str | Sequence[str] = DEFAULT_TARGET,
         *,
-        timeout: float | None = None,
+        api_key: str | None = None,
+        tls: Tls | bool | None = None,
+        credentials: grpc.ChannelCredentials | None = None,
         metadata: MetadataLike | None = None,
         channel_options: OptionOverrides | None = None,
-        credentials: grpc.ChannelCredentials | None = None,
+        proxy: str | None = None,
+        timeout: Timeout | float | None = None,
+        tiers: Mapping[str, Timeout | float] | None = None,
+        adaptive: bool = True,
+        retry: Retry | None = None,
+        resume: bool = False,
+        cache: Cache | None = None,
+        state: str | os.PathLike[str] | None = None,
         sessions: SessionsLike = "auto",
     ) -> None:
-        channel = LazyChannel(target, credentials, channel_options)
-        self._transport = Transport(channel, CallOptions(timeout, metadata), sessions)
-        self.models = Models(self._transport)
-        self.chat = Chat(self._transport)
-        self.completions = Completions(self._transport)
-        self.embeddings = Embeddings(self._transport)
+        observers = Observers()
+        dialer = Dialer(credentials, tls, channel_options, proxy)
+        pool = EndpointPool(PoolSettings(parse_targets(target), dialer, emit=observers.emit))
+        defaults = client_defaults(timeout, tiers, with_api_key(api_key, metadata), retry, resume)
+        transport = CachedTransport(pool, defaults, sessions, observers=observers, group=str(target), adaptive=adaptive)
+        self._store = open_store(state)
+        if self._store is not None:
+            transport.record(self._store.begin)
+        self._wire(transport.with_cache(cache))
 
-    def generate(
-        self,
-        prompt: str | None = None,
-        *,
-        timeout: TimeoutLike = CLIENT_DEFAULT,
-        metadata: MetadataLike | None = None,
-        **options: Unpack[GenerateOptions],
-    ) -> Reply:
-        """Generate the whole answer. `timeout` in seconds replaces the client's; None means no deadline."""
-        return self._transport.generate(generate_request(prompt, **options), timeout, metadata)
+    def _wire(self, transport: Transport) -> None:
+        self._transport = transport
+        self._observers = transport.observers
+        self.models = Models(transport)
+        self.chat = Chat(transport)
+        self.beta = Beta(self.chat)
+        self.completions = Completions(transport)
+        self.embeddings = Embeddings(transport)
 
-    def stream(
-        self,
-        prompt: str | None = None,
-        *,
-        timeout: TimeoutLike = CLIENT_DEFAULT,
-        metadata: MetadataLike | None = None,
-        **options: Unpack[GenerateOptions],
-    ) -> Stream:
-        """Generate the answer piece by piece. The call begins at once; the deadline is that of the whole stream."""
-        return self._transport.stream(generate_request(prompt, **options), timeout, metadata)
+    def with_options(self, **options: Unpack[SharedOptions]) -> Self:
+        """A client with other defaults that shares all else with this one: closing either closes both."""
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        copy._wire(self._transport.with_options(**options))
+        return copy
 
-    def generate_batch(
-        self,
-        inputs: Iterable[InputLike],
-        *,
-        timeout: TimeoutLike = CLIENT_DEFAULT,
-        metadata: MetadataLike | None = None,
-        **options: Unpack[BatchOptions],
-    ) -> BatchReply:
+    def generate(self, prompt: str | None = None, **options: Unpack[GenerateCall]) -> Reply:
+        """Generate the whole answer."""
+        call, fields = split(options)
+        return self._transport.generate(generate_request(prompt, **fields), self._transport.terms(**call))
+
+    def stream(self, prompt: str | None = None, **options: Unpack[GenerateCall]) -> Stream:
+        """Generate the answer piece by piece. The call begins at once; the total limit is that of the whole stream."""
+        call, fields = split(options)
+        return self._transport.stream(generate_request(prompt, **fields), self._transport.terms(**call))
+
+    def resume(self, token: str, **options: Unpack[CallOptions]) -> Stream:
+        """Read on where a stream was interrupted: `token` is the `resume_token` of its error.
+
+        The first chunk is the one after the last that came. NotFoundError once the server has given the generation up;
+        ValueError for what is no token.
+        """
+        return self._transport.resume(token, self._transport.terms(**options))
+
+    def generate_batch(self, inputs: Iterable[InputLike], **options: Unpack[BatchCall]) -> BatchReply:
         """Generate an answer for each input (a prompt, a list of token ids or a list of messages), in one call.
 
         What concerns all inputs is raised; what concerns one is its result.
         """
-        request = batch_request(inputs, **options)
-        return BatchReply(self._transport.generate(request, timeout, metadata).proto)
+        call, fields = split(options)
+        request = batch_request(inputs, **fields)
+        return BatchReply(self._transport.generate(request, self._transport.terms(**call)).proto)
 
-    def embed(
+    def batch(
         self,
-        texts: str | Iterable[TextLike],
+        inputs: Iterable[InputLike],
         *,
-        timeout: TimeoutLike = CLIENT_DEFAULT,
-        metadata: MetadataLike | None = None,
-        **options: Unpack[EmbedOptions],
-    ) -> EmbedReply:
+        concurrency: int = 16,
+        progress: bool = False,
+        return_exceptions: bool = True,
+        **options: Unpack[BatchCall],
+    ) -> BatchRun:
+        """Generate an answer for each input, in calls of their own, `concurrency` (1 to 1024) of them at a time.
+
+        inputs: as for generate_batch; a generator is read as calls end. progress: draws a bar (extra `cli`).
+        return_exceptions: whether an error is its input's result; if not, the first one is raised and ends the rest.
+
+        The total limit is that of all calls together.
+        """
+        collected = Collected(return_exceptions)
+        results = self.batch_as_completed(inputs, concurrency=concurrency, **options)
+        with closing(results), progress_bar(inputs, progress) as advance:
+            for index, result in results:
+                collected.add(index, result)
+                advance()
+        return collected.run()
+
+    def batch_as_completed(
+        self, inputs: Iterable[InputLike], *, concurrency: int = 16, **options: Unpack[BatchCall]
+    ) -> Generator[tuple[int, Result], None, None]:
+        """What `batch` returns, one at a time: each input's place and its result, in the order in which calls end.
+
+        Leaving the loop early cancels the calls that still run.
+        """
+        call, fields = split(options)
+        terms = self._transport.terms(**call)
+        requests = batch_requests(inputs, **fields)
+        return completed(
+            lambda request: self._transport.stream(request, terms), requests, checked_concurrency(concurrency)
+        )
+
+    def json(
+        self,
+        prompt: str | None = None,
+        *,
+        schema: SchemaLike | None = None,
+        constrain: bool = True,
+        repair: bool = False,
+        **options: Unpack[GenerateCall],
+    ) -> JsonAnswer:
+        """Generate a JSON document: `.value`, and whether it had to be `.repaired`. Raises InvalidJSONError.
+
+        schema: a JSON Schema as a dict or as text, or a pydantic model, whose instance is the value. None: any object.
+        constrain: whether the server makes the model write such a document; False for models that are not to be made.
+        repair: whether almost-JSON is mended (extra `json`). What was cut off at a limit never is.
+        """
+        call, fields = split(options)
+        question = JsonQuestion(prompt, schema, constrain, repair, **fields)
+        return question.read(self._transport.generate(question.request, self._transport.terms(**call)))
+
+    def embed(self, texts: str | Iterable[TextLike], **options: Unpack[EmbedCall]) -> EmbedReply:
         """Turn texts (or lists of token ids) into vectors, with a model that is served for that.
 
         What concerns all texts is raised; what concerns one is its result.
         """
-        return EmbedReply(self._transport.embed(embed_request(texts, **options), timeout, metadata))
+        call, fields = split(options)
+        return EmbedReply(self._transport.embed(embed_request(texts, **fields), self._transport.terms(**call)))
 
-    def tokenize(
-        self,
-        prompt: str | None = None,
-        *,
-        timeout: TimeoutLike = CLIENT_DEFAULT,
-        metadata: MetadataLike | None = None,
-        **options: Unpack[TokenizeOptions],
-    ) -> TokenizeResponse:
+    def tokenize(self, prompt: str | None = None, **options: Unpack[TokenizeCall]) -> TokenizeResponse:
         """Tell the tokens that `generate` would read: `token_ids`, and the `spans` of `text` that they stand for."""
-        return self._transport.tokenize(tokenize_request(prompt, **options), timeout, metadata)
+        call, fields = split(options)
+        return self._transport.tokenize(tokenize_request(prompt, **fields), self._transport.terms(**call))
 
     def detokenize(
         self,
@@ -132,35 +231,48 @@ class Client:
         *,
         model: str | None = None,
         skip_special_tokens: bool | None = None,
-        timeout: TimeoutLike = CLIENT_DEFAULT,
-        metadata: MetadataLike | None = None,
+        **options: Unpack[CallOptions],
     ) -> str:
         """Tell the text of tokens; special tokens are in it unless `skip_special_tokens=True`."""
         request = detokenize_request(token_ids, model, skip_special_tokens)
-        return self._transport.detokenize(request, timeout, metadata).text
+        return self._transport.detokenize(request, self._transport.terms(**options)).text
 
     def estimate(
-        self,
-        prompt: str | None = None,
-        *,
-        inputs: Iterable[InputLike] | None = None,
-        timeout: TimeoutLike = CLIENT_DEFAULT,
-        metadata: MetadataLike | None = None,
-        **options: Unpack[GenerateOptions],
+        self, prompt: str | None = None, *, inputs: Iterable[InputLike] | None = None, **options: Unpack[GenerateCall]
     ) -> Estimate:
         """Check a request and tell what it would need, without running it. `inputs` asks about a batch of them."""
-        request = estimate_request(prompt, inputs, **options)
-        return Estimate(self._transport.estimate(request, timeout, metadata))
+        call, fields = split(options)
+        request = estimate_request(prompt, inputs, **fields)
+        return Estimate(self._transport.estimate(request, self._transport.terms(**call)))
 
-    def health(
-        self, service: str = "", *, timeout: TimeoutLike = CLIENT_DEFAULT, metadata: MetadataLike | None = None
-    ) -> str:
+    def health(self, service: str = "", **options: Unpack[CallOptions]) -> str:
         """ "SERVING" or "NOT_SERVING"; the empty service is the server as a whole. NotFoundError for an unknown one."""
-        return serving_status(self._transport.health(health_request(service), timeout, metadata))
+        return serving_status(self._transport.health(health_request(service), self._transport.terms(**options)))
+
+    @property
+    def tasks(self) -> Tasks:
+        """The unfinished streams of `state`, of this process and of others. ValueError without `state`."""
+        from penstock.tasks.tasks import Tasks
+
+        return Tasks(needed(self._store), self._transport)
+
+    def status(
+        self,
+        id: str | None = None,
+        *,
+        idempotency_key: str | None = None,
+        request_id: str | None = None,
+        **options: Unpack[CallOptions],
+    ) -> GenerationStatus:
+        """Tell where a generation is, by one of its names. NotFoundError if no server has it (any more)."""
+        request = status_request(id, idempotency_key=idempotency_key, request_id=request_id)
+        return generation_status(self._transport.get_generation(request, self._transport.terms(**options)))
 
     def close(self) -> None:
-        """Close the connection, which ends open calls with RequestCancelled. Idempotent."""
+        """Close the connections, which ends open calls with RequestCancelled. Idempotent."""
         self._transport.close()
+        if self._store is not None:
+            self._store.close()
 
     def __enter__(self) -> Self:
         return self

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from penstock import arguments
+from penstock.call_options import CallOptions
 from penstock.requests import prompt_options
 from penstock.results import Results, outcomes
 from penstock.v1.generation_pb2 import Embedding, EmbedInput, EmbedRequest, EmbedResponse, TokenIds
@@ -27,6 +28,10 @@ class EmbedOptions(TypedDict, total=False):
     truncation_side: Literal["left", "right"] | None
     add_special_tokens: bool | None
     parse_special_tokens: bool | None
+
+
+class EmbedCall(EmbedOptions, CallOptions, total=False):
+    """Those of `embed`, and of every call."""
 
 
 def embed_request(texts: str | Iterable[TextLike], **options: Unpack[EmbedOptions]) -> EmbedRequest:

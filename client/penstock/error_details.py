@@ -62,6 +62,12 @@ def _mirror(detail: Any) -> Message:
         return detail
 
 
+def forbids_retry(metadata: Sequence[Pair]) -> bool:
+    """Whether gRPC's pushback says not to retry at all: it is negative, or no number (gRFC A6)."""
+    found = [value for key, value in metadata if key == RETRY_PUSHBACK]
+    return any(not (isinstance(value, str) and value.isdecimal()) for value in found)
+
+
 def retry_after(info: RetryInfo | None, metadata: Sequence[Pair]) -> float | None:
     """Seconds: RetryInfo's delay if there is one, else gRPC's pushback (whose negative values forbid retries)."""
     if info is not None and info.HasField("retry_delay"):

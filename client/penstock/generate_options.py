@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, TypedDict
 
+from penstock.call_options import CallOptions
 from penstock.conversations import MessageLike
 from penstock.tools import ToolLike
 
@@ -34,6 +35,7 @@ class BatchOptions(PromptOptions, total=False):
 
     model: str | None
     request_id: str | None
+    idempotency_key: str | None
     priority: int | None
     on_deadline: Literal["fail", "return_partial"] | None
     num_sequences: int | None
@@ -103,3 +105,15 @@ class TokenizeOptions(PromptOptions, total=False):
     messages: Iterable[MessageLike] | None
     tools: Iterable[ToolLike] | None
     model: str | None
+
+
+class BatchCall(BatchOptions, CallOptions, total=False):
+    """Those of `generate_batch`, and of every call."""
+
+
+class GenerateCall(GenerateOptions, CallOptions, total=False):
+    """Those of `generate` and `stream`, and of every call."""
+
+
+class TokenizeCall(TokenizeOptions, CallOptions, total=False):
+    """Those of `tokenize`, and of every call."""

@@ -122,12 +122,18 @@ class Reply(_Answer):
     """A whole answer, or the beginning of one in `StreamInterrupted.partial`.
 
     With `num_sequences` above 1, `text` and what else a sequence has are those of the first; `sequences` has all.
+    `cached` is whether the answer was made for another call: an earlier one, or an identical one at the same time.
+    `continued` is how often another replica went on with a stream (resume=True), and `resumed` how often it went on
+    after a break, on the same or another one.
     """
 
-    __slots__ = ("proto",)
+    __slots__ = ("cached", "continued", "proto", "resumed")
 
-    def __init__(self, proto: GenerateResponse) -> None:
+    def __init__(self, proto: GenerateResponse, cached: bool = False, continued: int = 0, resumed: int = 0) -> None:
         self.proto = proto
+        self.cached = cached
+        self.continued = continued
+        self.resumed = resumed
 
     @property
     def _sequence(self) -> GeneratedSequence:

@@ -6,7 +6,7 @@ the model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from penstock import arguments
@@ -55,13 +55,18 @@ def batch_request(inputs: Iterable[InputLike], **options: Unpack[BatchOptions]) 
 
     Raises what `generate_request` raises.
     """
-    for name in options.keys() & _INPUTS:
-        raise TypeError(f"unexpected keyword argument {name!r}: the inputs hold it")
-    fields = _fields(options)
-    conversation = fields.pop("conversation", {})
-    given = arguments.items("inputs", inputs, "prompts, token ids or messages")
-    batch = Batch(inputs=[_input(f"inputs[{i}]", each, conversation) for i, each in enumerate(given)])
-    return GenerateRequest(batch=batch, **fields)
+    fields = _fields_beside_inputs(options)
+    return GenerateRequest(batch=Batch(inputs=_inputs(inputs, fields.pop("conversation", {}))), **fields)
+
+
+def each_request(inputs: Iterable[InputLike], **options: Unpack[BatchOptions]) -> Iterator[GenerateRequest]:
+    """A request of its own for each input, made when it is asked for.
+
+    Raises what `generate_request` raises: at once for the options, later for the inputs.
+    """
+    fields = _fields_beside_inputs(options)
+    each = _inputs(inputs, fields.pop("conversation", {}))
+    return (GenerateRequest(**fields, **{_kind(given): getattr(given, _kind(given))}) for given in each)
 
 
 def prompt_options(options: Mapping[str, object]) -> PromptOptions | None:
@@ -103,6 +108,21 @@ def _require_one_form(given: Mapping[str, object], forms: Mapping[str, object]) 
     if len(forms) > 1:
         first, second, *_ = (name for name in given if name in forms)
         raise ArgumentValueError(second, f"cannot go with {first}: an answer has one form")
+
+
+def _fields_beside_inputs(options: Mapping[str, object]) -> Fields:
+    for name in options.keys() & _INPUTS:
+        raise TypeError(f"unexpected keyword argument {name!r}: the inputs hold it")
+    return _fields(options)
+
+
+def _inputs(inputs: object, conversation: Mapping[str, Any]) -> Iterator[BatchInput]:
+    given = arguments.items("inputs", inputs, "prompts, token ids or messages")
+    return (_input(f"inputs[{i}]", each, conversation) for i, each in enumerate(given))
+
+
+def _kind(given: BatchInput) -> str:
+    return given.WhichOneof("input") or "prompt"  # the server says what is wrong with an empty one
 
 
 def _input(argument: str, value: object, conversation: Mapping[str, Any]) -> BatchInput:
@@ -168,6 +188,7 @@ _FIELDS: dict[str, tuple[str, str | None, Callable[[str, object], Any]]] = {
     "template_arguments": ("conversation", "template_arguments", template_arguments),
     "model": (_TOP, "model", arguments.text),
     "request_id": (_TOP, "request_id", arguments.text),
+    "idempotency_key": (_TOP, "idempotency_key", arguments.text),
     "priority": (_TOP, "priority", arguments.integer),
     "on_deadline": (_TOP, "on_deadline", _one_of(_ON_DEADLINE)),
     "num_sequences": (_TOP, "num_sequences", arguments.integer),

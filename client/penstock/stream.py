@@ -12,26 +12,53 @@ import logging
 import weakref
 from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from penstock.accumulate import Accumulator
+from penstock.cancellation import closed_early
 from penstock.chunk import Chunk
 from penstock.chunk_calls import AsyncChunkCall, ChunkCall
-from penstock.errors import APIError, RequestCancelled, StreamInterrupted
+from penstock.errors import (
+    APIError,
+    APITimeoutError,
+    FirstTokenTimeout,
+    IdleTimeout,
+    RequestCancelled,
+    StreamInterrupted,
+)
 from penstock.reply import Reply
+from penstock.resilience.stream_course import StreamCourse
+from penstock.status import GenerationStatus, generation_status
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from penstock.aio_transport import AsyncTransport
+    from penstock.transport import Transport
+
 logger = logging.getLogger("penstock")
+
+
+class Source(ChunkCall, Protocol):
+    """What a stream reads from. A collector of garbage drops it, and must not wait for locks."""
+
+    course: StreamCourse
+
+    def drop(self) -> None: ...
+
+
+class AsyncSource(AsyncChunkCall, Protocol):
+    """What a stream of asyncio reads from."""
+
+    course: StreamCourse
 
 
 class _Progress:
     """What both flavours know of their stream; no I/O."""
 
-    def __init__(self, request_id: str) -> None:
-        self._request_id = request_id or None
-        self._received = Accumulator()
+    def __init__(self, course: StreamCourse) -> None:
+        self._course = course
+        self._received = Accumulator(course.first_seq, course.before)
         self._over = False  # nothing more comes: ended, failed or closed
         self._complete = False
         self._error: APIError | None = None
@@ -41,27 +68,66 @@ class _Progress:
         """The text received so far; that of the first sequence, if there are several."""
         return self._received.text
 
+    @property
+    def continued(self) -> int:
+        """How often another replica has gone on with the answer, from the tokens that had come; mostly 0."""
+        return self._course.continued
+
+    @property
+    def resumed(self) -> int:
+        """How often it has gone on after a break, on the same replica or another; mostly 0."""
+        return self._course.resumed
+
+    @property
+    def resume_token(self) -> str | None:
+        """Where it can be read on, for `client.resume`; None before the first chunk and without resume=True."""
+        resumption = self._course.resumption
+        point = None if resumption is None else resumption.point
+        return None if point is None else point.token()
+
     def _end(self) -> None:
         """The server ended the stream with OK. Raises InternalServerError if something is missing."""
         self._received.check_complete()
         self._complete = True
+        self._course.ended(None, self._received)
 
     def _failure(self, error: APIError) -> APIError:
         """`error`, as what it means at this point of the stream."""
         if self._over:
             error = self._closed_early()
         elif self._received.count:
-            error = StreamInterrupted(self._received.reply(), error)
+            error = self._broken_off(error)
         self._error = error
+        self._course.ended(error, self._received)
         return error
 
+    def _broken_off(self, error: APIError) -> APIError:
+        partial, token = self._reply(), self.resume_token
+        if isinstance(error, APITimeoutError):
+            error.partial = partial
+        if isinstance(error, (FirstTokenTimeout, IdleTimeout)):
+            error.resume_token = token
+            return error
+        return StreamInterrupted(partial, error, token)
+
+    def _left(self) -> None:
+        """The caller reads no more."""
+        self._over = True
+        self._course.ended(self._error or self._closed_early(), self._received)
+
     def _closed_early(self) -> RequestCancelled:
-        return RequestCancelled("the stream was closed before its end", request_id=self._request_id)
+        return closed_early(self._course.request_id)
 
     def _whole_reply(self) -> Reply:
         if not self._complete:
             raise self._error or self._closed_early()
-        return self._received.reply()
+        return self._reply()
+
+    def _reply(self) -> Reply:
+        reply = self._received.reply()
+        reply.continued, reply.resumed = self.continued, self.resumed
+        reply.cached = self._course.cached
+        return reply
 
 
 class Stream(_Progress):
@@ -70,8 +136,9 @@ class Stream(_Progress):
     It raises what `generate` raises until the first chunk has come, and StreamInterrupted after that.
     """
 
-    def __init__(self, call: ChunkCall, request_id: str) -> None:
-        super().__init__(request_id)
+    def __init__(self, call: Source, transport: Transport) -> None:
+        super().__init__(call.course)
+        self._transport = transport
         self._call = call
         self._dropped = weakref.finalize(self, _cancel_dropped, call)
         self._dropped.atexit = False
@@ -95,9 +162,17 @@ class Stream(_Progress):
             pass
         return self._whole_reply()
 
+    def status(self) -> GenerationStatus:
+        """Ask the server where the generation is; any thread may. Before its first chunk that needs a request_id, an
+        idempotency_key or resume=True: ValueError without.
+        """
+        course = self._course
+        request, terms = course.status_request(), course.terms
+        return generation_status(self._transport.get_generation(request, terms, course.endpoint))
+
     def close(self) -> None:
         """End the stream, and its generation if that still runs. Idempotent."""
-        self._over = True
+        self._left()
         if self._dropped.detach():
             self._call.cancel()
 
@@ -117,7 +192,7 @@ class Stream(_Progress):
             proto = self._call.read()
             if proto is not None:
                 self._received.add(proto)
-                return Chunk(proto)
+                return Chunk(proto, self._course.continued, self._course.cached)
             self._end()
         except APIError as error:
             failure = self._failure(error)
@@ -137,8 +212,9 @@ class AsyncStream(_Progress):
     cancellation passes through as asyncio.CancelledError and ends the generation.
     """
 
-    def __init__(self, call: AsyncChunkCall, request_id: str) -> None:
-        super().__init__(request_id)
+    def __init__(self, call: AsyncSource, transport: AsyncTransport) -> None:
+        super().__init__(call.course)
+        self._transport = transport
         self._call = call
         self._dropped = weakref.finalize(self, _cancel_dropped_on, asyncio.get_running_loop(), call)
         self._dropped.atexit = False
@@ -162,6 +238,14 @@ class AsyncStream(_Progress):
             pass
         return self._whole_reply()
 
+    async def status(self) -> GenerationStatus:
+        """Ask the server where the generation is; any task may. Before its first chunk that needs a request_id, an
+        idempotency_key or resume=True: ValueError without.
+        """
+        course = self._course
+        request, terms = course.status_request(), course.terms
+        return generation_status(await self._transport.get_generation(request, terms, course.endpoint))
+
     async def aclose(self) -> None:
         """End the stream, and its generation if that still runs. Idempotent; it does not wait."""
         self.cancel()
@@ -178,7 +262,7 @@ class AsyncStream(_Progress):
 
     def cancel(self) -> None:
         """What `aclose` does, for code that cannot await."""
-        self._over = True
+        self._left()
         if self._dropped.detach():
             self._call.cancel()
 
@@ -190,7 +274,7 @@ class AsyncStream(_Progress):
             proto = await self._call.read()
             if proto is not None:
                 self._received.add(proto)
-                return Chunk(proto)
+                return Chunk(proto, self._course.continued, self._course.cached)
             self._end()
         except APIError as error:
             failure = self._failure(error)
@@ -203,12 +287,12 @@ class AsyncStream(_Progress):
         return None
 
 
-def _cancel_dropped(call: ChunkCall) -> None:
+def _cancel_dropped(call: Source) -> None:
     logger.warning("a stream was dropped before its end; use `with`, or close it")
-    call.cancel()
+    call.drop()
 
 
-def _cancel_dropped_on(loop: asyncio.AbstractEventLoop, call: AsyncChunkCall) -> None:
+def _cancel_dropped_on(loop: asyncio.AbstractEventLoop, call: AsyncSource) -> None:
     """Garbage is collected in any thread; the call belongs to the loop's."""
     if loop.is_closed():
         return

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-import grpc
-from google.protobuf.message import Message
-
-from penstock.call_options import CLIENT_DEFAULT, CallOptions, MetadataLike, Pairs, TimeoutLike
-from penstock.calls import Calls
-from penstock.channel import LazyChannel
-from penstock.chunk_calls import ChunkCall, StreamCall
+from penstock.client_parts import ClientParts
+from penstock.endpoints.endpoint import EndpointStatus
+from penstock.endpoints.pool import EndpointPool
+from penstock.hooks import Observers
 from penstock.reply import Reply
-from penstock.sessions.blocking_call import BlockingCall
-from penstock.sessions.riding import Riding, SessionsLike, start_message
-from penstock.statuses import from_rpc_error
+from penstock.resilience.cancels import Cancels
+from penstock.resilience.resilient_call import ResilientCall
+from penstock.resilience.resume_token import read_token
+from penstock.resilience.stream_course import StreamCourse
+from penstock.resilience.unary_calls import UnaryCalls
+from penstock.resilience.watchdog import Watchdog
+from penstock.sessions.riding import Riding, SessionsLike
 from penstock.stream import Stream
+from penstock.terms import Defaults, Terms
 from penstock.v1.generation_pb2 import (
+    CancelRequest,
+    CancelResponse,
     DetokenizeRequest,
     DetokenizeResponse,
     EmbedRequest,
@@ -24,6 +31,8 @@ from penstock.v1.generation_pb2 import (
     EstimateRequest,
     EstimateResponse,
     GenerateRequest,
+    GenerationStatus,
+    GetGenerationRequest,
     TokenizeRequest,
     TokenizeResponse,
 )
@@ -41,98 +50,124 @@ from penstock.v1.models_pb2 import (
     UnloadAdapterResponse,
 )
 
-RequestT = TypeVar("RequestT", bound=Message)
-ResponseT = TypeVar("ResponseT", bound=Message)
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+    from penstock.call_options import CallOptions, SharedOptions
+    from penstock.resilience.resumption import Recorder
+    from penstock.tasks.task import Task
 
 
 class Transport:
-    """Sends requests over a lazily made channel."""
+    """Sends requests to the endpoints of a pool."""
 
-    def __init__(self, channel: LazyChannel, options: CallOptions, sessions: SessionsLike) -> None:
-        self._channel = channel
-        self._riding = Riding(sessions, options.metadata(None))
-        self.options = options
+    def __init__(
+        self,
+        pool: EndpointPool,
+        defaults: Defaults,
+        sessions: SessionsLike,
+        *,
+        observers: Observers | None = None,
+        group: str = "",
+        adaptive: bool = True,
+    ) -> None:
+        self._defaults = defaults
+        self.observers = observers or Observers()
+        riding = Riding(sessions, defaults.metadata)
+        self._parts = ClientParts(pool, riding, self.observers, group=group, adaptive=adaptive)
+        self._cancels = Cancels()
+        self._unary = UnaryCalls(self._parts)
+        self._watchdog = Watchdog()
 
-    def generate(
-        self, request: GenerateRequest, timeout: TimeoutLike = CLIENT_DEFAULT, metadata: MetadataLike | None = None
-    ) -> Reply:
-        rpc = self._channel.calls().generate
-        return Reply(self._unary(rpc, request, timeout, metadata, request.request_id))
+    def with_options(self, **options: Unpack[SharedOptions]) -> Self:
+        """A transport that shares all but the defaults."""
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        copy._defaults = self._defaults.changed(**options)
+        return copy
 
-    def embed(self, request: EmbedRequest, timeout: TimeoutLike, metadata: MetadataLike | None) -> EmbedResponse:
-        return self._unary(self._channel.calls().embed, request, timeout, metadata, request.request_id)
+    def record(self, begin: Callable[[GenerateRequest, str, Terms], Recorder]) -> None:
+        """Keep the streams that can be resumed from now on, each by the recorder that is begun for it."""
+        self._parts.recorder = begin
 
-    def tokenize(
-        self, request: TokenizeRequest, timeout: TimeoutLike, metadata: MetadataLike | None
-    ) -> TokenizeResponse:
-        return self._unary(self._channel.calls().tokenize, request, timeout, metadata)
+    def terms(self, **options: Unpack[CallOptions]) -> Terms:
+        """What holds for a call that begins now."""
+        return self._defaults.terms(time.monotonic(), **options)
 
-    def detokenize(
-        self, request: DetokenizeRequest, timeout: TimeoutLike, metadata: MetadataLike | None
-    ) -> DetokenizeResponse:
-        return self._unary(self._channel.calls().detokenize, request, timeout, metadata)
+    def generate(self, request: GenerateRequest, terms: Terms) -> Reply:
+        return Reply(self._unary.call("Generate", lambda calls: calls.generate, request, terms))
 
-    def estimate(
-        self, request: EstimateRequest, timeout: TimeoutLike, metadata: MetadataLike | None
-    ) -> EstimateResponse:
-        return self._unary(self._channel.calls().estimate, request, timeout, metadata)
+    def stream(self, request: GenerateRequest, terms: Terms) -> Stream:
+        return self._read(self._course(request, terms))
 
-    def stream(
-        self, request: GenerateRequest, timeout: TimeoutLike = CLIENT_DEFAULT, metadata: MetadataLike | None = None
-    ) -> Stream:
-        deadline, pairs = self.options.timeout(timeout), self.options.metadata(metadata)
-        return Stream(self._begin(self._channel.calls(), request, deadline, pairs), request.request_id)
+    def _course(self, request: GenerateRequest, terms: Terms) -> StreamCourse:
+        course = StreamCourse(self._parts, request, terms)
+        if terms.resume and self._parts.recorder is not None:
+            course.keep(self._parts.recorder(request, course.request.idempotency_key, terms))
+        return course
 
-    def _begin(self, calls: Calls, request: GenerateRequest, timeout: float | None, metadata: Pairs) -> ChunkCall:
-        def open_apart(timeout: float | None) -> StreamCall:
-            call = calls.stream_generate(request, timeout=timeout, metadata=metadata)
-            return StreamCall(call, calls, request.request_id)
+    def resume(self, token: str, terms: Terms) -> Stream:
+        """Read on where a token says."""
+        point = read_token(token)
+        course = StreamCourse(self._parts, GenerateRequest(), dataclasses.replace(terms, resume=True))
+        course.read_on(point)
+        return self._read(course)
 
-        if calls.sessions.support.missing or not self._riding.suits(request, metadata, len(calls.open_streams)):
-            return open_apart(timeout)
-        call = BlockingCall(calls, request.request_id, timeout, open_apart)
-        calls.sessions.start(call, start_message(request, timeout, metadata), self._riding.session_metadata)
-        return call
+    def resume_task(self, task: Task, terms: Terms, recorder: Recorder) -> Stream:
+        """Go on with a stream that a state file has kept."""
+        course = StreamCourse(self._parts, task.request, dataclasses.replace(terms, resume=True))
+        if task.token:
+            course.read_on(read_token(task.token), task.received)
+        course.keep(recorder)
+        return self._read(course)
 
-    def list_models(self, timeout: TimeoutLike, metadata: MetadataLike | None) -> ListModelsResponse:
-        return self._unary(self._channel.calls().list_models, ListModelsRequest(), timeout, metadata)
+    def _read(self, course: StreamCourse) -> Stream:
+        return Stream(ResilientCall(self._parts, self._watchdog, self._cancels, course), self)
 
-    def get_model(self, request: GetModelRequest, timeout: TimeoutLike, metadata: MetadataLike | None) -> Model:
-        return self._unary(self._channel.calls().get_model, request, timeout, metadata)
+    def endpoints(self) -> Sequence[EndpointStatus]:
+        """How each endpoint stands now."""
+        return self._parts.pool.endpoints()
 
-    def load_adapter(
-        self, request: LoadAdapterRequest, timeout: TimeoutLike, metadata: MetadataLike | None
-    ) -> LoadAdapterResponse:
-        return self._unary(self._channel.calls().load_adapter, request, timeout, metadata)
+    def get_generation(
+        self, request: GetGenerationRequest, terms: Terms, endpoint: str | None = None
+    ) -> GenerationStatus:
+        """Of the endpoint that has the generation, where that is known; else of each, until one has it."""
+        return self._unary.find("GetGeneration", lambda calls: calls.get_generation, request, terms, endpoint)
 
-    def unload_adapter(
-        self, request: UnloadAdapterRequest, timeout: TimeoutLike, metadata: MetadataLike | None
-    ) -> UnloadAdapterResponse:
-        return self._unary(self._channel.calls().unload_adapter, request, timeout, metadata)
+    def cancel_generation(self, request: CancelRequest, terms: Terms, endpoint: str | None = None) -> CancelResponse:
+        """At the endpoint that has the generation, where that is known; else at each, until one has it."""
+        return self._unary.find("Cancel", lambda calls: calls.cancel, request, terms, endpoint)
 
-    def set_alias(
-        self, request: SetAliasRequest, timeout: TimeoutLike, metadata: MetadataLike | None
-    ) -> SetAliasResponse:
-        return self._unary(self._channel.calls().set_alias, request, timeout, metadata)
+    def embed(self, request: EmbedRequest, terms: Terms) -> EmbedResponse:
+        return self._unary.call("Embed", lambda calls: calls.embed, request, terms)
 
-    def health(
-        self, request: HealthCheckRequest, timeout: TimeoutLike, metadata: MetadataLike | None
-    ) -> HealthCheckResponse:
-        return self._unary(self._channel.calls().health, request, timeout, metadata)
+    def tokenize(self, request: TokenizeRequest, terms: Terms) -> TokenizeResponse:
+        return self._unary.call("Tokenize", lambda calls: calls.tokenize, request, terms)
+
+    def detokenize(self, request: DetokenizeRequest, terms: Terms) -> DetokenizeResponse:
+        return self._unary.call("Detokenize", lambda calls: calls.detokenize, request, terms)
+
+    def estimate(self, request: EstimateRequest, terms: Terms) -> EstimateResponse:
+        return self._unary.call("Estimate", lambda calls: calls.estimate, request, terms)
+
+    def list_models(self, terms: Terms) -> ListModelsResponse:
+        return self._unary.call("ListModels", lambda calls: calls.list_models, ListModelsRequest(), terms)
+
+    def get_model(self, request: GetModelRequest, terms: Terms) -> Model:
+        return self._unary.call("GetModel", lambda calls: calls.get_model, request, terms)
+
+    def load_adapter(self, request: LoadAdapterRequest, terms: Terms) -> LoadAdapterResponse:
+        return self._unary.call("LoadAdapter", lambda calls: calls.load_adapter, request, terms, once=True)
+
+    def unload_adapter(self, request: UnloadAdapterRequest, terms: Terms) -> UnloadAdapterResponse:
+        return self._unary.call("UnloadAdapter", lambda calls: calls.unload_adapter, request, terms, once=True)
+
+    def set_alias(self, request: SetAliasRequest, terms: Terms) -> SetAliasResponse:
+        return self._unary.call("SetAlias", lambda calls: calls.set_alias, request, terms, once=True)
+
+    def health(self, request: HealthCheckRequest, terms: Terms) -> HealthCheckResponse:
+        return self._unary.call("Check", lambda calls: calls.health, request, terms)
 
     def close(self) -> None:
-        self._channel.close()
-
-    def _unary(
-        self,
-        rpc: grpc.UnaryUnaryMultiCallable[RequestT, ResponseT],
-        request: RequestT,
-        timeout: TimeoutLike,
-        metadata: MetadataLike | None,
-        request_id: str = "",
-    ) -> ResponseT:
-        deadline, pairs = self.options.timeout(timeout), self.options.metadata(metadata)
-        try:
-            return rpc(request, timeout=deadline, metadata=pairs)
-        except grpc.RpcError as error:
-            raise from_rpc_error(error, request_id or None) from error
+        self._cancels.finish()
+        self._parts.pool.close()

@@ -9,7 +9,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
-from penstock import AsyncClient
+from penstock import AsyncClient, Retry
 from penstock_gateway.drain import Drain
 from penstock_gateway.errors import HANDLERS
 from penstock_gateway.paths import TidyPaths
@@ -22,12 +22,15 @@ from penstock_gateway.routes.models import Models
 from penstock_gateway.routes.ollama import Ollama
 from penstock_gateway.settings import Settings
 
+# Whoever calls over HTTP repeats what failed, as OpenAI's clients do; two loops would multiply the attempts.
+TRIED_ONCE = Retry(attempts=1)
+
 READABLE_BY_WEB_PAGES = ("x-request-id", "retry-after", "retry-after-ms", "x-should-retry")
 
 
 def create_app(settings: Settings, drain: Drain) -> ASGIApp:
     """The application for `settings`. Nothing is dialled before the first request."""
-    client = AsyncClient(settings.upstream)
+    client = AsyncClient(settings.upstream, retry=TRIED_ONCE)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

@@ -1,23 +1,16 @@
 """Reads a request's body: JSON whatever its Content-Type says, and never much more of it than is allowed."""
 
-import json
 from typing import Any
 
 from starlette.requests import Request
 
-from penstock.errors import BadRequestError, RequestTooLargeError
+from penstock.errors import RequestTooLargeError
+from penstock.openai_shape.body import json_object
 
 
 async def json_body(request: Request, max_body_bytes: int) -> dict[str, Any]:
     """The JSON object in the body. Raises BadRequestError or RequestTooLargeError."""
-    body = await _bytes(request, max_body_bytes)
-    try:
-        parsed = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise BadRequestError(f"the body is not valid JSON: {error}") from error
-    if not isinstance(parsed, dict):
-        raise BadRequestError("the body must be a JSON object")
-    return parsed
+    return json_object(await _bytes(request, max_body_bytes))
 
 
 async def _bytes(request: Request, max_body_bytes: int) -> bytes:

@@ -1,6 +1,5 @@
 """Answers with a stream of chunks: OpenAI's server-sent events, or another framing of them."""
 
-import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Protocol
@@ -9,10 +8,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from penstock.errors import APIError, ServiceUnavailableError
+from penstock.openai_shape import server_sent_events
 from penstock.openai_shape.async_streams import AsyncChatCompletionStream, AsyncCompletionStream
-from penstock.openai_shape.errors import error_response
 from penstock.openai_shape.types import ChatCompletionChunk, Completion
-from penstock_gateway import sse
 from penstock_gateway.disconnect import CallerGoneError, unless_gone
 from penstock_gateway.drain import Drain
 from penstock_gateway.request_log import RequestRecord, record_of
@@ -36,16 +34,16 @@ class Framing(Protocol):
 class ServerSentEvents:
     """OpenAI's framing: an event for each chunk, then [DONE] or the error."""
 
-    headers = sse.HEADERS
-    end = sse.DONE
+    headers = server_sent_events.HEADERS
+    end = server_sent_events.DONE
 
     def chunk(self, chunk: ChatCompletionChunk | Completion) -> bytes:
         """See Framing."""
-        return sse.event(chunk.model_dump_json(exclude_unset=True))
+        return server_sent_events.chunk_event(chunk)
 
     def error(self, error: APIError) -> bytes:
         """See Framing."""
-        return sse.event(json.dumps({"error": error_response(error).body["error"]}))
+        return server_sent_events.error_event(error)
 
 
 class ChunkStream(Response):

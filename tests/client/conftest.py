@@ -6,13 +6,16 @@ The server runs on the tests' own loop, so the blocking client is used from othe
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from operator import attrgetter
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
 from penstock import AsyncClient, AsyncStream, Chunk, Client, Reply, Stream
+from tests.client.lone_client import ROOT, UV
 from tests.client.scripted_server import ScriptedServer
 
 T = TypeVar("T")
@@ -59,6 +62,10 @@ class BlockingStream:
     async def reply(self) -> Reply:
         return await in_thread(self.stream.reply)
 
+    async def call(self, name: str, *args: Any, **options: Any) -> Any:
+        """A method of the stream by its name."""
+        return await in_thread(getattr(self.stream, name), *args, **options)
+
     @property
     def text(self) -> str:
         return self.stream.text
@@ -90,6 +97,10 @@ class AsyncioStream:
 
     async def reply(self) -> Reply:
         return await self.stream.reply()
+
+    async def call(self, name: str, *args: Any, **options: Any) -> Any:
+        """A method of the stream by its name."""
+        return await getattr(self.stream, name)(*args, **options)
 
     @property
     def text(self) -> str:
@@ -214,3 +225,13 @@ async def make_caller(request: pytest.FixtureRequest, transport: dict[str, str])
 @pytest.fixture
 def caller(make_caller: MakeCaller, server: ScriptedServer) -> Caller:
     return make_caller(server.target)
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The client's wheel, built once."""
+    if UV is None:
+        pytest.skip("uv is not installed")
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run([UV, "build", "--wheel", "--out-dir", folder, ROOT / "client"], check=True, capture_output=True)
+    return next(folder.glob("*.whl"))

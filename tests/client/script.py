@@ -34,8 +34,12 @@ class Failure:
     raw_details: bytes | None = None
     after: int = 0
     only_prompt: str | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
 
-    def trailers(self) -> tuple[tuple[str, bytes], ...]:
+    def trailers(self) -> tuple[tuple[str, str | bytes], ...]:
+        return (*self.metadata, *self.rich())
+
+    def rich(self) -> tuple[tuple[str, bytes], ...]:
         if self.raw_details is not None:
             return (("grpc-status-details-bin", self.raw_details),)
         if not self.details:
@@ -50,16 +54,20 @@ class Failure:
 
     def inside(self) -> RpcStatus:
         """As a message carries it."""
-        for _, raw in self.trailers():
+        for _, raw in self.rich():
             return RpcStatus.FromString(raw)
         return RpcStatus(code=self.status.value[0], message=self.message)
 
 
-async def scripted_chunks(script: ScriptedServer, request: pb.GenerateRequest) -> AsyncIterator[pb.GenerateChunk]:
-    """What a stream brings, however it travels. Raises Refused."""
-    sent = 0
+async def scripted_chunks(
+    script: ScriptedServer, request: pb.GenerateRequest, sent: int = 0
+) -> AsyncIterator[pb.GenerateChunk]:
+    """What a stream brings, however it travels, after so many chunks. Raises Refused."""
+    if script.block_prompt == request.prompt:
+        script.blocked.set()
+        await script.release.wait()
     try:
-        for chunk in _chunks(script, request):
+        for chunk in list(_chunks(script, request))[sent:]:
             await fail(script, request, sent)
             await pause(script, sent)
             yield chunk
@@ -84,6 +92,8 @@ async def pause(script: ScriptedServer, position: int) -> None:
 
 
 async def fail(script: ScriptedServer, request: pb.GenerateRequest, position: int) -> None:
+    if script.failures and script.failures[0].after == position:
+        raise Refused(script.failures.pop(0))
     failure = script.failure
     if failure is not None and failure.after == position and failure.only_prompt in (None, request.prompt):
         if script.crowd:
@@ -97,6 +107,7 @@ class Recorded:
 
     async def __aenter__(self) -> None:
         self.script.active += 1
+        self.script.most_active = max(self.script.most_active, self.script.active)
         if self.script.active == self.script.crowd:
             self.script.crowded.set()
 

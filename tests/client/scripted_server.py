@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import grpc
@@ -33,10 +33,14 @@ class ScriptedServer:
         self.tiny = models_pb2.Model(
             name="tiny", aliases=["prod"], context_length=1024, vocabulary_size=512, chat=True, engine="simulated"
         )
+        self.script_texts: dict[tuple[int, ...], str] = {}  # what Detokenize says of tokens
         self.asked: list[Message] = []  # of the unary calls other than Generate
+        self.models_asked = 0  # how often ListModels and GetModel were
         self.finish = pb.Finish(reason=pb.FINISH_REASON_STOP)
         self.failure: Failure | None = None
+        self.failures: list[Failure] = []  # each happens once, in this order, and before `failure`
         self.block_after: int | None = None  # waits for `release` after so many chunks, or before a unary answer
+        self.block_prompt: str | None = None  # a stream with this prompt waits for `release` before its first chunk
         self.seqs: list[int] | None = None  # sends these numbers instead of 0, 1, 2, ...
         self.without_end = False  # ends with OK but without the finish reason and the usage
         self.usage_apart = False  # sends usage and timings in a chunk of their own
@@ -56,18 +60,33 @@ class ScriptedServer:
         self.metadata: list[dict[str, str | bytes]] = []
         self.seconds_left: list[float | None] = []
         self.peers: set[str] = set()
+        self.certified_callers: list[str] = []  # the common names in the certificates of callers that have one
         self.active = 0
+        self.most_active = 0
         self.crowd = 0  # sets `crowded` once so many calls are open; a failure waits for that
         self.crowded = asyncio.Event()
+        self.resumes: list[pb.ResumeRequest] = []
+        self.cancel_asked: asyncio.Queue[pb.CancelRequest] = asyncio.Queue()
         self.health_checked = asyncio.Event()
         self.health = _CountedHealth(self)
 
-    async def start(self) -> None:
-        self._server = grpc.aio.server()
+    async def start(
+        self,
+        port: int = 0,
+        options: Sequence[tuple[str, int]] = (),
+        credentials: grpc.ServerCredentials | None = None,
+    ) -> None:
+        """`port` 0 is a free one."""
+        self._server = grpc.aio.server(options=options)
         generation_pb2_grpc.add_GenerationServicer_to_server(_Generation(self), self._server)
         models_pb2_grpc.add_ModelsServicer_to_server(_Models(self), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
-        self.port = self._server.add_insecure_port("127.0.0.1:0")
+        place = f"127.0.0.1:{port}"
+        self.port = (
+            self._server.add_insecure_port(place)
+            if credentials is None
+            else self._server.add_secure_port(place, credentials)
+        )
         self.target = f"127.0.0.1:{self.port}"
         await self._server.start()
 
@@ -85,6 +104,10 @@ class ScriptedServer:
         """Fail as the Penstock server does: with ErrorInfo of its domain before other details."""
         info = error_details_pb2.ErrorInfo(reason=reason, domain="penstock")
         self.fail(status, f"scripted {reason}", info, *details, after=after)
+
+    def break_off(self, *, after: int) -> None:
+        """Once, after so many chunks, end a stream as a broken connection does."""
+        self.failures.append(Failure(grpc.StatusCode.UNAVAILABLE, "Socket closed", after=after))
 
     async def answer(self, rpc: str, request: Message, context: Context) -> Any:
         """What a unary call other than Generate returns: what `answers` has for it, or the script's failure."""
@@ -106,6 +129,7 @@ class ScriptedServer:
             self.seconds_left.append(start.timeout_ms / 1000 if start.HasField("timeout_ms") else None)
         self.metadata.append(metadata)
         self.peers.add(context.peer())
+        self.certified_callers += [name.decode() for name in context.auth_context().get("x509_common_name", ())]
 
 
 class _Generation(generation_pb2_grpc.GenerationServicer):
@@ -139,10 +163,16 @@ class _Generation(generation_pb2_grpc.GenerationServicer):
         return await self.script.answer("Tokenize", request, context)
 
     async def Detokenize(self, request: pb.DetokenizeRequest, context: Context) -> Any:
+        text = self.script.script_texts.get(tuple(request.token_ids.ids))
+        if text is not None:
+            return pb.DetokenizeResponse(text=text)
         return await self.script.answer("Detokenize", request, context)
 
     async def Estimate(self, request: pb.EstimateRequest, context: Context) -> Any:
         return await self.script.answer("Estimate", request, context)
+
+    async def GetGeneration(self, request: pb.GetGenerationRequest, context: Context) -> Any:
+        return await self.script.answer("GetGeneration", request, context)
 
     async def StreamGenerate(  # type: ignore[override]  # the stubs know generators only
         self, request: pb.GenerateRequest, context: Context
@@ -154,6 +184,21 @@ class _Generation(generation_pb2_grpc.GenerationServicer):
                     await context.write(chunk)
             except Refused as refused:
                 await refused.failure.abort(context)
+
+    async def Resume(  # type: ignore[override]  # the stubs know generators only
+        self, request: pb.ResumeRequest, context: Context
+    ) -> None:
+        self.script.resumes.append(request)
+        async with Recorded(self.script):
+            try:
+                async for chunk in scripted_chunks(self.script, self.script.requests[-1], request.next_seq):
+                    await context.write(chunk)
+            except Refused as refused:
+                await refused.failure.abort(context)
+
+    async def Cancel(self, request: pb.CancelRequest, context: Context) -> pb.CancelResponse:
+        self.script.cancel_asked.put_nowait(request)
+        return pb.CancelResponse()
 
     async def Session(  # type: ignore[override]  # the stubs know generators only
         self, requests: AsyncIterator[pb.SessionRequest], context: Context
@@ -190,9 +235,11 @@ class _Models(models_pb2_grpc.ModelsServicer):
     async def ListModels(
         self, request: models_pb2.ListModelsRequest, context: Context
     ) -> models_pb2.ListModelsResponse:
+        self.script.models_asked += 1
         return models_pb2.ListModelsResponse(models=[self.script.tiny])
 
     async def GetModel(self, request: models_pb2.GetModelRequest, context: Context) -> models_pb2.Model:
+        self.script.models_asked += 1
         if request.name not in ("tiny", "prod"):
             info = error_details_pb2.ErrorInfo(reason="MODEL_NOT_FOUND", domain="penstock")
             await Failure(grpc.StatusCode.NOT_FOUND, "there is no such model", [info]).abort(context)

@@ -27,7 +27,7 @@ from penstock.v1 import generation_pb2 as pb
 from penstock.v1 import generation_pb2_grpc
 
 
-class Pieces:
+class Pieces(generation_pb2_grpc.GenerationServicer):
     """A server that sends every call the same pieces."""
 
     def __init__(self, calls: int, steps: int, interval_seconds: float) -> None:
@@ -81,8 +81,7 @@ class Pieces:
 async def serve(options: argparse.Namespace) -> None:
     """Print the port and serve until stdin ends."""
     server = grpc.aio.server()
-    pieces: Any = Pieces(options.calls, options.steps, options.interval_ms / 1000)
-    pieces.Generate = None
+    pieces = Pieces(options.calls, options.steps, options.interval_ms / 1000)
     generation_pb2_grpc.add_GenerationServicer_to_server(pieces, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

@@ -1,18 +1,13 @@
 """The thin client as users get it: its wheel, on each supported Python, with grpcio and protobuf and nothing else."""
 
 import asyncio
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.client.lone_client import ROOT, install, interpreter, run
 from tests.client.scripted_server import ScriptedServer
 
-ROOT = Path(__file__).parents[2]
-UV = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
 PINNED = ["--require-hashes", "--no-deps", "--requirement", str(ROOT / "requirements" / "client.txt")]
 OLDEST = ["grpcio==1.72.2", "protobuf==6.30.0"]
 
@@ -30,6 +25,13 @@ with Client(target, timeout=20) as client:
     assert client.generate("Once", max_tokens=5).text == "Hello w\\u00f6rld"
     assert "".join(chunk.text for chunk in client.stream("Once")) == "Hello w\\u00f6rld"
     assert client.chat.completions.create(messages=messages).choices[0].finish_reason == "stop"
+    assert client.chat.completions.parse(messages=messages).choices[0].message.content == "Hello w\\u00f6rld"
+    with client.chat.completions.stream(messages=messages) as events:
+        assert [event.type for event in events][-1] == "content.done"
+    try:
+        import penstock.openai
+    except ImportError as error:
+        assert "pip install 'penstock[openai]'" in str(error)
     assert client.models.list().data[0].id == "tiny"
     assert client.health() == "SERVING"
     tools = [{"name": "add", "parameters": {"type": "object"}, "strict": True}]
@@ -57,25 +59,6 @@ print("works")
 """
 
 
-def interpreter(version: str) -> Path | None:
-    """A Python of this minor version: uv's or the system's, else pyenv's."""
-    assert UV is not None
-    found = subprocess.run([UV, "python", "find", "--no-python-downloads", version], capture_output=True, text=True)
-    if found.returncode == 0:
-        return Path(found.stdout.strip())
-    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    return next(iter(pyenv.glob(f"versions/{version}.*/bin/python")), None)
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if UV is None:
-        pytest.skip("uv is not installed")
-    folder = tmp_path_factory.mktemp("wheel")
-    subprocess.run([UV, "build", "--wheel", "--out-dir", folder, ROOT / "client"], check=True, capture_output=True)
-    return next(folder.glob("*.whl"))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("version", "packages"),
@@ -96,23 +79,3 @@ async def test_it_works_alone(
 
     assert used == (0, "works\n", "")
     assert command == (1, "", "penstock: the command line needs typer: install penstock[cli]\n")
-
-
-def install(folder: Path, python: Path, alone: Path, packages: list[str], wheel: Path) -> None:
-    """Make a virtual environment with the packages and the wheel, and nothing else."""
-    assert UV is not None
-    commands: list[list[str | Path]] = [
-        ["venv", "--python", python, alone.parent],
-        ["pip", "install", "--python", alone / "python", *packages],
-        ["pip", "install", "--python", alone / "python", "--no-deps", wheel],
-    ]
-    for command in commands:
-        status, _, err = run(folder, UV, *command)
-        assert status == 0, err
-
-
-def run(folder: Path, *command: str | Path) -> tuple[int, str, str]:
-    """Exit status, stdout and stderr, away from this repository and from variables that lead to it."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, timeout=120)
-    return done.returncode, done.stdout, done.stderr

@@ -1,40 +1,19 @@
-"""`penstock` on the command line, as a program of its own."""
+"""`penstock` on the command line: what all commands share, and those that answer once."""
 
 import asyncio
 import json
-import os
-import signal
-import sys
+from pathlib import Path
 
 import grpc
 import pytest
 
+from penstock.v1 import generation_pb2 as pb
+from penstock.v1 import models_pb2
+from tests.client.penstock_command import Penstock
+from tests.client.penstock_terminal import on_terminal
 from tests.client.scripted_server import ScriptedServer
 
-
-class Penstock:
-    """Runs the command against a server."""
-
-    def __init__(self, target: str) -> None:
-        self.target = target
-
-    async def begin(self, *arguments: str) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "penstock",
-            *arguments,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, "PENSTOCK_TARGET": self.target},
-        )
-
-    async def __call__(self, *arguments: str, stdin: str = "") -> tuple[int | None, str, str]:
-        """Exit status, stdout, stderr."""
-        process = await self.begin(*arguments)
-        out, err = await asyncio.wait_for(process.communicate(stdin.encode()), 30)
-        return process.returncode, out.decode(), err.decode()
+ESCAPE = "\x1b"
 
 
 @pytest.fixture
@@ -52,10 +31,73 @@ async def test_generate_prints_the_text(penstock: Penstock, server: ScriptedServ
     assert server.requests[0].sampling.HasField("temperature")
 
 
+async def test_generate_reads_stdin_without_its_last_end_of_line(penstock: Penstock, server: ScriptedServer) -> None:
+    for arguments in ([], ["-"]):
+        await penstock("generate", *arguments, stdin="Once\nupon\n\n")
+
+    assert [request.prompt for request in server.requests] == ["Once\nupon\n"] * 2
+
+
+async def test_generate_sends_what_its_options_say(penstock: Penstock, server: ScriptedServer, tmp_path: Path) -> None:
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"type": "object"}')
+    options = "--model prod --top-p 0.5 --top-k 4 --seed 7 --stop . --stop ! --no-thinking --presence-penalty 1"
+
+    await penstock("generate", "Hi", "--system", "Be brief.", "--schema", str(schema), *options.split())
+
+    request = server.requests[0]
+    roles = [pb.Role.Name(message.role) for message in request.conversation.messages]
+    assert roles == ["ROLE_SYSTEM", "ROLE_USER"]
+    assert json.loads(request.structured_output.json_schema) == {"type": "object"}
+    assert (request.model, list(request.stopping.stop)) == ("prod", [".", "!"])
+    sampling = request.sampling
+    assert (sampling.top_p, sampling.top_k, sampling.seed, sampling.presence_penalty) == (0.5, 4, 7, 1)
+    assert request.reasoning.enabled is False
+
+
+@pytest.mark.parametrize("text", ["{", "[]"])
+async def test_a_file_that_is_no_schema_is_a_usage_error(penstock: Penstock, tmp_path: Path, text: str) -> None:
+    schema = tmp_path / "schema.json"
+    schema.write_text(text)
+
+    status, out, err = await penstock("generate", "Hi", "--schema", str(schema))
+
+    assert (status, out) == (2, "")
+    assert "--schema" in err
+
+
 async def test_generate_prints_the_reply_as_json(penstock: Penstock) -> None:
     _, out, _ = await penstock("generate", "Once", "--json")
 
     assert json.loads(out)["sequences"][0]["text"] == "Hello wörld"
+
+
+async def test_generate_prints_each_chunk_as_json(penstock: Penstock) -> None:
+    _, out, _ = await penstock("generate", "Once", "--json", "--stream")
+
+    chunks = [json.loads(line) for line in out.splitlines()]
+    assert "".join(delta.get("text", "") for chunk in chunks for delta in chunk["deltas"]) == "Hello wörld"
+
+
+async def test_an_answer_that_breaks_off_stays_and_its_error_follows(
+    penstock: Penstock, server: ScriptedServer
+) -> None:
+    server.refuse(grpc.StatusCode.INTERNAL, "BROKEN", after=1)
+
+    status, out, err = await penstock("generate", "Once")
+
+    assert (status, out) == (1, "Hello\n")
+    assert err.startswith("penstock: the stream broke off after 5 characters")
+    assert err.count("\n") == 1
+
+
+async def test_generate_can_ask_for_a_stream_that_outlives_its_connection(
+    penstock: Penstock, server: ScriptedServer
+) -> None:
+    status, out, _ = await penstock("generate", "Once", "--resume")
+
+    assert (status, out) == (0, "Hello wörld\n")
+    assert server.requests[0].resumable
 
 
 async def test_an_error_is_one_sentence_and_status_1(penstock: Penstock, server: ScriptedServer) -> None:
@@ -67,50 +109,109 @@ async def test_an_error_is_one_sentence_and_status_1(penstock: Penstock, server:
     assert err == "penstock: scripted MODEL_NOT_FOUND\n"
 
 
-async def test_an_unreachable_server_is_one_sentence_and_status_1() -> None:
-    status, _, err = await Penstock("127.0.0.1:1")("models")
+async def test_what_a_server_says_moves_no_cursor(penstock: Penstock, server: ScriptedServer) -> None:
+    server.fail(grpc.StatusCode.INVALID_ARGUMENT, f"wrong:{ESCAPE}[2J\nmodel")
 
-    assert status == 1
+    _, _, err = await penstock("generate", "Once")
+
+    assert err == "penstock: wrong:[2J model\n"
+
+
+@pytest.mark.parametrize("command", [["models"], ["generate", "Hi"], ["health"], ["adapters", "list"]])
+async def test_an_unreachable_server_is_one_sentence_and_status_1(command: list[str]) -> None:
+    status, out, err = await Penstock("127.0.0.1:1")(*command, "--timeout", "5")
+
+    assert (status, out) == (1, "")
     assert err.startswith("penstock: ")
-    assert "Traceback" not in err
     assert err.count("\n") == 1
 
 
-async def test_a_chat_keeps_the_conversation(penstock: Penstock, server: ScriptedServer) -> None:
-    status, out, _ = await penstock("chat", stdin="Hi\n\nAnd then?\n")
+async def test_a_wrong_argument_names_itself(penstock: Penstock, server: ScriptedServer) -> None:
+    assert (await penstock("generate", "Once", "--max-tokens", "many"))[0] == 2
 
-    assert status == 0
-    assert out == "Hello wörld\nHello wörld\n\n"
-    texts = [message.content[0].text for message in server.requests[1].conversation.messages]
-    assert texts == ["Hi", "Hello wörld", "And then?"]
+    status, _, err = await penstock("generate", "Once", "--max-tokens", str(1 << 40))
 
-
-async def test_a_chat_of_one_message_answers_and_ends(penstock: Penstock) -> None:
-    assert await penstock("chat", "Hi") == (0, "Hello wörld\n", "")
+    assert (status, err) == (1, "penstock: max_tokens does not fit 32 bits\n")
+    assert not server.requests
 
 
-async def test_ctrl_c_stops_the_answer_and_not_the_chat(penstock: Penstock, server: ScriptedServer) -> None:
+async def test_ctrl_c_ends_a_command_with_130(server: ScriptedServer) -> None:
     server.block_after = 1
-    process = await penstock.begin("chat")
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(b"Hi\n")
-    begun = await asyncio.wait_for(process.stdout.readexactly(5), 20)
+    terminal = await on_terminal(server.target, "generate", "Once")
+    await terminal.until("Hello")
 
-    process.send_signal(signal.SIGINT)
+    terminal.ctrl_c()
+
+    assert await terminal.ended() == 130
     await asyncio.wait_for(server.cancelled.wait(), 5)
-    server.block_after = None
-    out, err = await asyncio.wait_for(process.communicate(b"Again\n"), 20)
+    assert "Traceback" not in terminal.shown
+    terminal.close()
 
-    assert process.returncode == 0
-    assert (begun + out).decode() == "Hello\n[stopped]\nHello wörld\n\n"
-    assert not err
-    texts = [message.content[0].text for message in server.requests[1].conversation.messages]
-    assert texts == ["Hi", "Hello", "Again"]
+
+async def test_a_closed_pipe_ends_a_command_quietly(penstock: Penstock, server: ScriptedServer) -> None:
+    server.texts = ["word "] * 20_000
+    process = await penstock.begin("generate", "Once")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    await asyncio.wait_for(process.stdout.readexactly(5), 20)
+
+    process.stdout._transport.close()  # type: ignore[attr-defined]  # the reader has no close of its own
+
+    assert await asyncio.wait_for(process.stderr.read(), 20) == b""
+    assert await asyncio.wait_for(process.wait(), 20) == 1
 
 
 async def test_models_lists_the_names_when_piped(penstock: Penstock) -> None:
     assert await penstock("models") == (0, "tiny\n", "")
+
+
+async def test_models_prints_each_as_json(penstock: Penstock) -> None:
+    _, out, _ = await penstock("models", "--json")
+
+    model = json.loads(out)
+    assert (model["id"], model["aliases"], model["context_length"]) == ("tiny", ["prod"], 1024)
+
+
+async def test_models_shows_a_table_on_a_terminal(server: ScriptedServer) -> None:
+    server.tiny.aliases[:] = [f"pr{ESCAPE}]0;od"]
+    terminal = await on_terminal(server.target, "models")
+
+    assert await terminal.ended() == 0
+
+    await terminal.until("1024 tokens")
+    assert "pr]0;od" in terminal.shown
+    terminal.close()
+
+
+async def test_embed_prints_a_vector_for_each_line(penstock: Penstock, server: ScriptedServer) -> None:
+    embedding = pb.Embedding(values=[0.5, -0.25], prompt_tokens=3)
+    failed = pb.EmbedResult(status={"code": grpc.StatusCode.INVALID_ARGUMENT.value[0], "message": "too long"})
+    server.answers["Embed"] = pb.EmbedResponse(results=[pb.EmbedResult(embedding=embedding), failed])
+
+    status, out, _ = await penstock("embed", "--json", "--dimensions", "2", stdin="one\n\ntwo\n")
+    *_, err = await penstock("embed", "one", "two")
+
+    assert status == 1
+    vector, error = map(json.loads, out.splitlines())
+    assert vector == {"index": 0, "prompt_tokens": 3, "values": [0.5, -0.25]}
+    assert (error["index"], error["error"]["message"]) == (1, "too long")
+    request = server.asked[0]
+    assert isinstance(request, pb.EmbedRequest)
+    assert [each.text for each in request.inputs] == ["one", "two"]
+    assert err == "penstock: text 1: too long\n"
+
+
+async def test_status_shows_every_endpoint_and_fails_if_one_does_not_serve(server: ScriptedServer) -> None:
+    serving = await Penstock(server.target)("status")
+    status, out, err = await Penstock(server.target, "127.0.0.1:1")("status", "--json")
+
+    assert serving[0] == 0
+    assert "SERVING" in serving[1]
+    assert "1024 tokens" in serving[1]
+    up, down = map(json.loads, out.splitlines())
+    assert (status, err) == (1, "")
+    assert (up["endpoint"], up["health"], up["models"][0]["id"]) == (server.target, "SERVING", "tiny")
+    assert (down["endpoint"], down["health"], down["models"]) == ("127.0.0.1:1", "UNREACHABLE", [])
 
 
 async def test_health_says_serving_with_status_0(penstock: Penstock) -> None:
@@ -134,14 +235,24 @@ async def test_health_waits_until_the_server_serves(penstock: Penstock, server: 
     assert (process.returncode, out) == (0, b"SERVING\n")
 
 
-@pytest.mark.parametrize("missing", ["typer", "rich"])
-async def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
-    code = f"import sys; sys.modules[{missing!r}] = None\nfrom penstock.__main__ import main; main()"
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
+async def test_adapters_are_listed_loaded_unloaded_and_named(penstock: Penstock, server: ScriptedServer) -> None:
+    poet = models_pb2.Adapter(name="poet", version="2", rank=8)
+    server.tiny.adapters.append(poet)
+    server.tiny.adapter_aliases.add(name="best", target="poet@2")
+    server.answers = {
+        "LoadAdapter": models_pb2.LoadAdapterResponse(adapter=poet),
+        "UnloadAdapter": models_pb2.UnloadAdapterResponse(),
+        "SetAlias": models_pb2.SetAliasResponse(previous_target="poet@1"),
+    }
 
-    _, err = await process.communicate()
-
-    assert process.returncode == 1
-    assert err.decode() == f"penstock: the command line needs {missing}: install penstock[cli]\n"
+    assert await penstock("adapters", "list") == (0, "poet@2\n", "")
+    assert json.loads((await penstock("adapters", "list", "--json"))[1])["aliases"] == ["best"]
+    assert await penstock("adapters", "load", "poet", "2") == (0, "poet@2\n", "")
+    assert await penstock("adapters", "unload", "poet", "1") == (0, "", "")
+    assert await penstock("adapters", "alias", "best", "poet@2") == (0, "poet@1\n", "")
+    assert (await penstock("adapters", "alias", "best"))[0] == 2
+    assert server.asked == [
+        models_pb2.LoadAdapterRequest(name="poet", version="2"),
+        models_pb2.UnloadAdapterRequest(name="poet", version="1"),
+        models_pb2.SetAliasRequest(alias="best", target="poet@2"),
+    ]

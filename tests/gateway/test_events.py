@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 import httpx
 
-from penstock_gateway import sse
+from penstock.openai_shape import server_sent_events
 from tests.gateway.scripted_upstream import Failure, Script, ScriptedUpstream
 
 CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
@@ -129,4 +129,6 @@ async def test_chunks_arrive_as_they_are_made(http: httpx.AsyncClient, upstream:
 
 
 def test_an_event_escapes_what_json_leaves_raw() -> None:
-    assert sse.event('{"a":"\u2028\x85\u2029\u00e9"}') == 'data: {"a":"\\u2028\\u0085\\u2029\u00e9"}\n\n'.encode()
+    escaped = server_sent_events.event('{"a":"\u2028\x85\u2029\u00e9"}')
+
+    assert escaped == 'data: {"a":"\\u2028\\u0085\\u2029\u00e9"}\n\n'.encode()

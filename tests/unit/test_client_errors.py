@@ -200,6 +200,6 @@ def test_the_tree_is_the_one_drawn_in_the_module() -> None:
         kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)
     ]
 
-    assert all(issubclass(kind, errors.APIError) for kind in kinds)
+    assert all(issubclass(kind, errors.OpenAIError) for kind in kinds)
     assert all(f" {kind.__name__} " in drawn.replace("\n", " ") for kind in kinds)
     assert all(kind.__name__ in penstock.__all__ for kind in kinds)

@@ -15,7 +15,7 @@ from openai.types.chat import completion_create_params as chat_params
 
 from penstock import errors
 from penstock.openai_shape.body import chat_arguments, completion_arguments
-from penstock.openai_shape.create import chat_create, completion_create
+from penstock.openai_shape.create import OWN_KEYWORDS, chat_create, completion_create
 from penstock.openai_shape.errors import error_response
 from penstock.openai_shape.parameters import CHAT_PARAMETERS, COMPLETION_PARAMETERS, EXTRA_PARAMETERS
 from penstock.openai_shape.signatures import ChatParameters, CompletionParameters
@@ -25,7 +25,7 @@ from penstock.v1 import generation_pb2 as pb
 
 MESSAGES = [{"role": "user", "content": "Hi"}]
 TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
-OWN = {"timeout", "extra_headers", "extra_query", "extra_body"}
+OWN = {*OWN_KEYWORDS, "extra_headers", "extra_query", "extra_body"}
 
 
 def test_every_parameter_of_openai_python_is_known() -> None:

@@ -1,6 +1,7 @@
 """Sessions without I/O: whose chunks are whose, which session takes a call, and which streams ride at all."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 import pytest
@@ -252,6 +253,11 @@ def test_a_request_that_could_be_too_large_for_the_server_does_not_ride() -> Non
     large = pb.GenerateRequest(prompt="x" * MOST_REQUEST_BYTES)
 
     assert not Riding("always", ()).suits(large, (), 0)
+
+
+@pytest.mark.parametrize("field", [{"resumable": True}, {"idempotency_key": "job"}])
+def test_a_stream_that_outlives_its_connection_does_not_ride(field: Any) -> None:
+    assert not Riding("always", ()).suits(pb.GenerateRequest(prompt="Once", **field), (), 9)
 
 
 def test_the_choice_is_one_of_three() -> None:

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import penstock
-from penstock.channel import CHANNEL_OPTIONS, channel_options
+from penstock.channel_options import CHANNEL_OPTIONS, channel_options
 
 
 def test_all_names_what_is_public() -> None:

@@ -10,13 +10,33 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from penstock.aio_transport import AsyncTransport
 from penstock.embeddings import EmbedReply
 from penstock.openai_shape.async_streams import AsyncChatCompletionStream, AsyncCompletionStream
-from penstock.openai_shape.create import Create, chat_create, completion_create, embedding_create
+from penstock.openai_shape.create import (
+    Create,
+    EmbeddingCreate,
+    chat_create,
+    completion_create,
+    embedding_create,
+    parsed_create,
+    streamed_create,
+)
 from penstock.openai_shape.embedding_types import CreateEmbeddingResponse
 from penstock.openai_shape.embeddings import embedding_response
+from penstock.openai_shape.event_streams import AsyncChatEventStreamManager
+from penstock.openai_shape.parsed_types import ParsedChatCompletion
+from penstock.openai_shape.raw_responses import AsyncRawResponses
 from penstock.openai_shape.results import chat_completion, completion
-from penstock.openai_shape.signatures import ChatParameters, CompletionParameters, EmbeddingParameters, Messages, Prompt
+from penstock.openai_shape.signatures import (
+    ChatParameters,
+    CompletionParameters,
+    EmbeddingParameters,
+    Messages,
+    ParsedChatParameters,
+    Prompt,
+)
+from penstock.openai_shape.stream_state import ChatCompletionStreamState
 from penstock.openai_shape.types import ChatCompletion, Completion
 from penstock.stream import AsyncStream
+from penstock.terms import Terms
 from penstock.v1.generation_pb2 import GenerateRequest
 
 if TYPE_CHECKING:
@@ -56,8 +76,32 @@ class AsyncChatCompletions:
         return AsyncChatCompletionStream(_opener(self._transport, create), request, _now(), create.call.include_usage)
 
     async def _whole(self, create: Create) -> ChatCompletion:
-        reply = await self._transport.generate(create.call.requests[0], create.timeout, create.metadata)
+        reply = await self._transport.generate(create.call.requests[0], _terms(self._transport, create))
         return chat_completion(reply, _now())
+
+    async def parse(self, *, messages: Messages, **parameters: Unpack[ParsedChatParameters]) -> ParsedChatCompletion:
+        """Answer a conversation, and parse the answer: `.choices[0].message.parsed` is of the type `response_format`.
+
+        Tools must be `strict`; the arguments of their calls are in `.function.parsed_arguments`. Raises
+        LengthFinishReasonError if a limit cut the answer, what the type's own parser raises, and what `create` raises.
+        """
+        parser, keywords = parsed_create({"messages": messages, **parameters})
+        return parser.completion(await self.create(**keywords))
+
+    def stream(self, *, messages: Messages, **parameters: Unpack[ParsedChatParameters]) -> AsyncChatEventStreamManager:
+        """Answer a conversation piece by piece, as openai-python's events: enter it with `async with`, and iterate.
+
+        The call begins when it is entered, so that a refusal is raised there. Otherwise like `parse`, but for tools,
+        which need not be strict.
+        """
+        parser, keywords = streamed_create({"messages": messages, **parameters})
+        create: Callable[..., Any] = self.create
+        return AsyncChatEventStreamManager(create(**keywords), ChatCompletionStreamState(parser=parser))
+
+    @property
+    def with_raw_response(self) -> AsyncRawResponses:
+        """The same functions, whose results tell more of the call: `.parse()` is the result itself."""
+        return AsyncRawResponses(self, self._transport.observers)
 
 
 class AsyncChat:
@@ -95,10 +139,13 @@ class AsyncCompletions:
         return AsyncCompletionStream(opener, create.call.requests, _now(), create.call.include_usage)
 
     async def _whole(self, create: Create) -> Completion:
-        requests = create.call.requests
-        return completion(
-            await _all([self._transport.generate(each, create.timeout, create.metadata) for each in requests]), _now()
-        )
+        terms = _terms(self._transport, create)
+        return completion(await _all([self._transport.generate(each, terms) for each in create.call.requests]), _now())
+
+    @property
+    def with_raw_response(self) -> AsyncRawResponses:
+        """The same functions, whose results tell more of the call: `.parse()` is the result itself."""
+        return AsyncRawResponses(self, self._transport.observers)
 
 
 class AsyncEmbeddings:
@@ -113,12 +160,24 @@ class AsyncEmbeddings:
         An input that fails fails the call. Otherwise like `chat.completions.create`.
         """
         create = embedding_create({"input": input, **parameters})
-        calls = [self._transport.embed(each, create.timeout, create.metadata) for each in create.call.requests]
+        terms = _terms(self._transport, create)
+        calls = [self._transport.embed(each, terms) for each in create.call.requests]
         return embedding_response([EmbedReply(proto) for proto in await _all(calls)], create.call.as_base64)
+
+    @property
+    def with_raw_response(self) -> AsyncRawResponses:
+        """The same functions, whose results tell more of the call: `.parse()` is the result itself."""
+        return AsyncRawResponses(self, self._transport.observers)
 
 
 def _opener(transport: AsyncTransport, create: Create) -> Callable[[GenerateRequest], AsyncStream]:
-    return lambda request: transport.stream(request, create.timeout, create.metadata)
+    terms = _terms(transport, create)
+    return lambda request: transport.stream(request, terms)
+
+
+def _terms(transport: AsyncTransport, create: Create | EmbeddingCreate) -> Terms:
+    """One deadline over all requests of a call."""
+    return transport.terms(**create.beside)
 
 
 async def _all(calls: list[Coroutine[Any, Any, T]]) -> list[T]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from collections.abc import AsyncIterator, Generator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from penstock.chunk import Chunk
 from penstock.openai_shape.interleave import Interleaved
-from penstock.openai_shape.pieces import ChatPieces, CompletionPieces
+from penstock.openai_shape.pieces import ChatPieces, CompletionPieces, Pieces
 from penstock.openai_shape.results import chat_completion, completion
 from penstock.openai_shape.types import ChatCompletion, ChatCompletionChunk, Completion
 from penstock.reply import Reply
@@ -30,11 +29,15 @@ class _AsyncPieceStream(Generic[PieceT]):
     the three. Leaving it early ends its generation.
     """
 
-    def __init__(self, source: Interleaved, shape: Callable[[int, Chunk], list[PieceT]]) -> None:
+    def __init__(self, source: Interleaved, pieces: Pieces[PieceT]) -> None:
         self._source = source
-        self._shape: Callable[[int, Chunk], list[PieceT]] = shape
+        self._pieces: Pieces[PieceT] = pieces
         self._ready: deque[PieceT] = deque()
         self._begun = False
+
+    @property
+    def _request_id(self) -> str | None:
+        return self._pieces.request_id
 
     def __await__(self) -> Generator[Any, None, Self]:
         return self._begin().__await__()
@@ -87,7 +90,7 @@ class _AsyncPieceStream(Generic[PieceT]):
             await self.close()
             raise
         if received is not None:
-            self._ready.extend(self._shape(*received))
+            self._ready.extend(self._pieces.add(*received))
         return received is not None
 
     async def _replies(self) -> list[Reply]:
@@ -104,7 +107,7 @@ class AsyncChatCompletionStream(_AsyncPieceStream[ChatCompletionChunk]):
     ) -> None:
         self._created = created
         pieces = ChatPieces(created, include_usage, sequences=request.num_sequences or 1)
-        super().__init__(Interleaved(open_stream, [request]), pieces.add)
+        super().__init__(Interleaved(open_stream, [request]), pieces)
 
     async def final(self) -> ChatCompletion:
         """The whole answer, after reading what is left of it. RequestCancelled if the stream was closed early."""
@@ -120,7 +123,7 @@ class AsyncCompletionStream(_AsyncPieceStream[Completion]):
         self._created = created
         sequences = requests[0].num_sequences or 1
         pieces = CompletionPieces(created, include_usage, len(requests), sequences)
-        super().__init__(Interleaved(open_stream, requests), pieces.add)
+        super().__init__(Interleaved(open_stream, requests), pieces)
 
     async def final(self) -> Completion:
         """The whole answer, after reading what is left of it. RequestCancelled if the stream was closed early."""

@@ -6,9 +6,11 @@ raises BadRequestError with `param`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from penstock.errors import BadRequestError
 from penstock.openai_shape.embeddings import EMBEDDING_EXTRAS, EMBEDDING_PARAMETERS, embedding_call
 from penstock.openai_shape.parameters import (
     CHAT_PARAMETERS,
@@ -17,6 +19,17 @@ from penstock.openai_shape.parameters import (
     chat_call,
     completion_call,
 )
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """The JSON object that a body is. Raises BadRequestError."""
+    try:
+        parsed = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise BadRequestError(f"the body is not valid JSON: {error}") from error
+    if not isinstance(parsed, dict):
+        raise BadRequestError("the body must be a JSON object")
+    return parsed
 
 
 def chat_arguments(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -57,6 +57,15 @@ class ErrorResponse:
     headers: dict[str, str]
     body: dict[str, Any]
 
+    @property
+    def status_code(self) -> int:
+        """`status`, as HTTP libraries call it."""
+        return self.status
+
+    def json(self) -> dict[str, Any]:
+        """`body`, as HTTP libraries call it."""
+        return self.body
+
 
 def error_response(error: Exception) -> ErrorResponse:
     """The answer for `error`. What is no APIError becomes a 500 that tells nothing of it."""

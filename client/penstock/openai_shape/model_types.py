@@ -54,6 +54,7 @@ class Model(Shape):
     adapters: list[Adapter] = field(default_factory=list)
     adapter_aliases: dict[str, str] = field(default_factory=dict)
     limits: list[Limit] = field(default_factory=list, repr=False)
+    _request_id: str | None = field(default=None, repr=False, compare=False)
 
     _OURS = frozenset({"limits"})
 
@@ -64,6 +65,7 @@ class ModelList(Shape):
 
     data: list[Model]
     object: str = "list"
+    _request_id: str | None = field(default=None, repr=False, compare=False)
 
     _OMITTED_IF_NONE: ClassVar[frozenset[str]] = frozenset()
 

@@ -6,7 +6,7 @@ from penstock.openai_shape.model_types import Adapter, Model, ModelList
 from penstock.v1 import models_pb2
 
 
-def model(proto: models_pb2.Model) -> Model:
+def loaded_model(proto: models_pb2.Model) -> Model:
     """A loaded model."""
     return Model(
         id=proto.name,
@@ -35,7 +35,7 @@ def model(proto: models_pb2.Model) -> Model:
 
 def model_list(proto: models_pb2.ListModelsResponse) -> ModelList:
     """The loaded models."""
-    return ModelList([model(each) for each in proto.models])
+    return ModelList([loaded_model(each) for each in proto.models])
 
 
 def adapter(proto: models_pb2.Adapter) -> Adapter:

@@ -39,6 +39,9 @@ _MAPPED = {
     "max_tokens": "max_tokens",
 }
 
+# Ours.
+_MAPPED_OWN = {"idempotency_key": "idempotency_key"}
+
 # vLLM's extras, which travel in `extra_body` or, over HTTP, beside the others.
 _MAPPED_EXTRAS = {
     "allowed_token_ids": "allowed_token_ids",
@@ -75,8 +78,8 @@ _SPECIAL_OF_CHAT = {
     *("tool_choice", "tools", "top_logprobs"),
 }
 
-CHAT_PARAMETERS = frozenset({*_MAPPED, *_SPECIAL, *_SPECIAL_OF_CHAT, *CHAT_REFUSED, *IGNORED})
-COMPLETION_PARAMETERS = frozenset({*_MAPPED, *_SPECIAL, *COMPLETION_REFUSED, "prompt", "user"})
+CHAT_PARAMETERS = frozenset({*_MAPPED, *_MAPPED_OWN, *_SPECIAL, *_SPECIAL_OF_CHAT, *CHAT_REFUSED, *IGNORED})
+COMPLETION_PARAMETERS = frozenset({*_MAPPED, *_MAPPED_OWN, *_SPECIAL, *COMPLETION_REFUSED, "prompt", "user"})
 EXTRA_PARAMETERS = frozenset(
     {
         *_MAPPED_EXTRAS, *_MAPPED_CHAT_EXTRAS, *_MAPPED_COMPLETION_EXTRAS, *FORM_PARAMETERS, "response_format",
@@ -101,7 +104,7 @@ def chat_call(parameters: Mapping[str, Any]) -> OpenAICall:
     options = Options()
     options.set("messages", chat_messages(given.get("messages")), "messages")
     try:
-        options.take(given, {**_MAPPED, **_MAPPED_EXTRAS, **_MAPPED_CHAT_EXTRAS})
+        options.take(given, {**_MAPPED, **_MAPPED_OWN, **_MAPPED_EXTRAS, **_MAPPED_CHAT_EXTRAS})
         options.take(given, {"max_completion_tokens": "max_tokens"})
         _take_common(given, options)
         _take_chat_logprobs(given, options)
@@ -119,7 +122,7 @@ def completion_call(parameters: Mapping[str, Any]) -> OpenAICall:
     options = Options()
     options.set("max_tokens", COMPLETION_MAX_TOKENS, "max_tokens")
     try:
-        options.take(given, {**_MAPPED, **_MAPPED_EXTRAS, **_MAPPED_COMPLETION_EXTRAS})
+        options.take(given, {**_MAPPED, **_MAPPED_OWN, **_MAPPED_EXTRAS, **_MAPPED_COMPLETION_EXTRAS})
         _take_common(given, options)
         if given.get("logprobs") is not False:
             options.take(given, {"logprobs": "logprobs"})
@@ -178,9 +181,11 @@ def _take_reasoning(given: Mapping[str, Any], options: Options) -> None:
 
 def _completion_requests(given: Mapping[str, Any], options: Options) -> list[GenerateRequest]:
     requests = []
-    for keyword, value in prompts("prompt", given.get("prompt"), MOST_PROMPTS):
+    for i, (keyword, value) in enumerate(prompts("prompt", given.get("prompt"), MOST_PROMPTS)):
         one = options.copy()
         one.set(keyword, value, "prompt")
+        if i and "idempotency_key" in given:  # each generation has its own
+            one.set("idempotency_key", f"{given['idempotency_key']}-{i}", "idempotency_key")
         requests.append(one.request(generate_request))
     return requests
 

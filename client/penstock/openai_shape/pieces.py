@@ -29,7 +29,7 @@ from penstock.v1.generation_pb2 import SequenceDelta, Usage
 PieceT = TypeVar("PieceT", ChatCompletionChunk, Completion)
 
 
-class _Pieces(ABC, Generic[PieceT]):
+class Pieces(ABC, Generic[PieceT]):
     """Folds the chunks of `prompts` streams, in any order of the streams. The subclasses know the shape of a piece.
 
     A choice is a sequence of a prompt: each prompt has `sequences` of them, one after the other.
@@ -42,6 +42,7 @@ class _Pieces(ABC, Generic[PieceT]):
         self._include_usage = include_usage
         self._prompts = prompts
         self._sequences = sequences
+        self.request_id: str | None = None  # once a chunk is there
         self._id = ""
         self._model = ""
         self._usages: list[Usage] = []
@@ -54,6 +55,7 @@ class _Pieces(ABC, Generic[PieceT]):
         first = prompt * self._sequences
         if not self._id:
             self._id, self._model = self._id_prefix + proto.id, proto.model
+            self.request_id = proto.request_id or proto.id
         if proto.seq == 0:
             for choice in range(first, first + self._sequences):
                 pieces.extend(self._beginning(choice))
@@ -94,7 +96,7 @@ class _Pieces(ABC, Generic[PieceT]):
     def _usage_alone(self, usage: CompletionUsage) -> PieceT: ...
 
 
-class ChatPieces(_Pieces[ChatCompletionChunk]):
+class ChatPieces(Pieces[ChatCompletionChunk]):
     """The pieces of a chat."""
 
     _id_prefix = CHAT_ID
@@ -124,7 +126,7 @@ class ChatPieces(_Pieces[ChatCompletionChunk]):
         )
 
 
-class CompletionPieces(_Pieces[Completion]):
+class CompletionPieces(Pieces[Completion]):
     """The pieces of one or more continuations."""
 
     _id_prefix = COMPLETION_ID

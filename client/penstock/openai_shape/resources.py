@@ -6,16 +6,35 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from penstock.call_options import TimeoutLike
 from penstock.embeddings import EmbedReply
-from penstock.openai_shape.create import Create, chat_create, completion_create, embedding_create
+from penstock.openai_shape.create import (
+    Create,
+    EmbeddingCreate,
+    chat_create,
+    completion_create,
+    embedding_create,
+    parsed_create,
+    streamed_create,
+)
 from penstock.openai_shape.embedding_types import CreateEmbeddingResponse
 from penstock.openai_shape.embeddings import embedding_response
+from penstock.openai_shape.event_streams import ChatEventStreamManager
+from penstock.openai_shape.parsed_types import ParsedChatCompletion
+from penstock.openai_shape.raw_responses import RawResponses
 from penstock.openai_shape.results import chat_completion, completion
-from penstock.openai_shape.signatures import ChatParameters, CompletionParameters, EmbeddingParameters, Messages, Prompt
+from penstock.openai_shape.signatures import (
+    ChatParameters,
+    CompletionParameters,
+    EmbeddingParameters,
+    Messages,
+    ParsedChatParameters,
+    Prompt,
+)
+from penstock.openai_shape.stream_state import ChatCompletionStreamState
 from penstock.openai_shape.streams import ChatCompletionStream, CompletionStream
 from penstock.openai_shape.types import ChatCompletion, Completion
 from penstock.stream import Stream
+from penstock.terms import Terms
 from penstock.transport import Transport
 from penstock.v1.generation_pb2 import GenerateRequest
 
@@ -50,8 +69,32 @@ class ChatCompletions:
         request = create.call.requests[0]
         if create.call.stream:
             return ChatCompletionStream(_opener(self._transport, create), request, _now(), create.call.include_usage)
-        reply = self._transport.generate(request, create.timeout, create.metadata)
+        reply = self._transport.generate(request, _terms(self._transport, create))
         return chat_completion(reply, _now())
+
+    def parse(self, *, messages: Messages, **parameters: Unpack[ParsedChatParameters]) -> ParsedChatCompletion:
+        """Answer a conversation, and parse the answer: `.choices[0].message.parsed` is of the type `response_format`.
+
+        Tools must be `strict`; the arguments of their calls are in `.function.parsed_arguments`. Raises
+        LengthFinishReasonError if a limit cut the answer, what the type's own parser raises, and what `create` raises.
+        """
+        parser, keywords = parsed_create({"messages": messages, **parameters})
+        return parser.completion(self.create(**keywords))
+
+    def stream(self, *, messages: Messages, **parameters: Unpack[ParsedChatParameters]) -> ChatEventStreamManager:
+        """Answer a conversation piece by piece, as openai-python's events: enter it with `with`, and iterate.
+
+        The call begins when it is entered, so that a refusal is raised there. Otherwise like `parse`, but for tools,
+        which need not be strict.
+        """
+        parser, keywords = streamed_create({"messages": messages, **parameters})
+        create: Callable[..., Any] = self.create
+        return ChatEventStreamManager(lambda: create(**keywords), ChatCompletionStreamState(parser=parser))
+
+    @property
+    def with_raw_response(self) -> RawResponses:
+        """The same functions, whose results tell more of the call: `.parse()` is the result itself."""
+        return RawResponses(self, self._transport.observers)
 
 
 class Chat:
@@ -86,9 +129,14 @@ class Completions:
         requests = create.call.requests
         if create.call.stream:
             return CompletionStream(_opener(self._transport, create), requests, _now(), create.call.include_usage)
-        time_left = _time_left(self._transport, create.timeout)
-        replies = [self._transport.generate(request, time_left(), create.metadata) for request in requests]
+        terms = _terms(self._transport, create)
+        replies = [self._transport.generate(request, terms) for request in requests]
         return completion(replies, _now())
+
+    @property
+    def with_raw_response(self) -> RawResponses:
+        """The same functions, whose results tell more of the call: `.parse()` is the result itself."""
+        return RawResponses(self, self._transport.observers)
 
 
 class Embeddings:
@@ -103,25 +151,24 @@ class Embeddings:
         An input that fails fails the call. Otherwise like `chat.completions.create`.
         """
         create = embedding_create({"input": input, **parameters})
-        time_left = _time_left(self._transport, create.timeout)
-        replies = [
-            EmbedReply(self._transport.embed(each, time_left(), create.metadata)) for each in create.call.requests
-        ]
+        terms = _terms(self._transport, create)
+        replies = [EmbedReply(self._transport.embed(each, terms)) for each in create.call.requests]
         return embedding_response(replies, create.call.as_base64)
+
+    @property
+    def with_raw_response(self) -> RawResponses:
+        """The same functions, whose results tell more of the call: `.parse()` is the result itself."""
+        return RawResponses(self, self._transport.observers)
 
 
 def _opener(transport: Transport, create: Create) -> Callable[[GenerateRequest], Stream]:
-    time_left = _time_left(transport, create.timeout)
-    return lambda request: transport.stream(request, time_left(), create.metadata)
+    terms = _terms(transport, create)
+    return lambda request: transport.stream(request, terms)
 
 
-def _time_left(transport: Transport, timeout: TimeoutLike) -> Callable[[], float | None]:
+def _terms(transport: Transport, create: Create | EmbeddingCreate) -> Terms:
     """One deadline over all requests of a call."""
-    seconds = transport.options.timeout(timeout)
-    if seconds is None:
-        return lambda: None
-    end = time.monotonic() + seconds
-    return lambda: end - time.monotonic()
+    return transport.terms(**create.beside)
 
 
 def _now() -> int:

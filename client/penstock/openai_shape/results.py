@@ -60,6 +60,7 @@ def chat_completion(reply: Reply, created: int) -> ChatCompletion:
         model=reply.model,
         usage=usage_of([reply.usage]),
         timings=reply.timings,
+        cached=reply.cached,
         _request_id=reply.request_id or reply.id,
     )
 
@@ -75,6 +76,7 @@ def completion(replies: Sequence[Reply], created: int) -> Completion:
         model=first.model,
         usage=usage_of([reply.usage for reply in replies]),
         timings=first.timings if len(replies) == 1 else None,
+        cached=all(reply.cached for reply in replies),
         _request_id=first.request_id or first.id,
     )
 

@@ -7,10 +7,11 @@ import json
 from typing import Any, ClassVar
 
 _KEYS: dict[type, tuple[str, ...]] = {}  # the fields that dumps have, by class
+Fields = dict[str, Any]
 
 
 class Shape:
-    """Base of slotted dataclasses: attributes, `["key"]`, `get`, `model_dump`, `model_dump_json`, `to_dict`.
+    """Base of slotted dataclasses: attributes, `["key"]`, `get`, and the dumps of openai-python's models.
 
     Fields whose name begins with an underscore, and those of `_OURS`, are attributes only: no dump has them.
     """
@@ -31,9 +32,7 @@ class Shape:
         """The field `key`, or `default` if there is none."""
         return getattr(self, key) if key in self._keys() else default
 
-    def model_dump(
-        self, *, mode: str = "python", exclude_unset: bool = False, exclude_none: bool = False
-    ) -> dict[str, Any]:
+    def model_dump(self, *, mode: str = "python", exclude_unset: bool = False, exclude_none: bool = False) -> Fields:
         """All fields as plain values. `exclude_unset` leaves out what OpenAI's JSON would not have."""
         return {
             key: _plain(value, mode, exclude_unset, exclude_none)
@@ -41,15 +40,27 @@ class Shape:
             if not self._left_out(key, value := getattr(self, key), exclude_unset, exclude_none)
         }
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Fields:
         """The JSON object that OpenAI would send."""
         return self.model_dump(exclude_unset=True)
+
+    def to_json(self, *, indent: int | None = 2) -> str:
+        """`to_dict` as JSON."""
+        return self.model_dump_json(indent=indent, exclude_unset=True)
+
+    def dict(self) -> Fields:
+        """`model_dump` by its older name, which programs still call."""
+        return self.model_dump()
+
+    def json(self) -> str:
+        """`model_dump_json` by its older name, which programs still call."""
+        return self.model_dump_json()
 
     def model_dump_json(
         self, *, indent: int | None = None, exclude_unset: bool = False, exclude_none: bool = False
     ) -> str:
         """`model_dump` as JSON; on one line unless `indent` is given."""
-        fields = self.model_dump(exclude_unset=exclude_unset, exclude_none=exclude_none)
+        fields = self.model_dump(mode="json", exclude_unset=exclude_unset, exclude_none=exclude_none)
         separators = (",", ":") if indent is None else None
         return json.dumps(fields, ensure_ascii=False, indent=indent, separators=separators)
 
@@ -65,9 +76,18 @@ class Shape:
         return value is None and (exclude_none or (exclude_unset and key in self._OMITTED_IF_NONE))
 
 
+def fields_of(shape: Shape) -> Fields:
+    """Every field of it as it is, those that no dump has among them: what its class can be called with."""
+    return {field.name: getattr(shape, field.name) for field in dataclasses.fields(shape)}  # type: ignore[arg-type]
+
+
 def _plain(value: object, mode: str, exclude_unset: bool, exclude_none: bool) -> object:
-    if isinstance(value, Shape):
-        return value.model_dump(mode=mode, exclude_unset=exclude_unset, exclude_none=exclude_none)
+    if value is None or isinstance(value, (str, int, float)):
+        return value
     if isinstance(value, list):
         return [_plain(item, mode, exclude_unset, exclude_none) for item in value]
+    if isinstance(value, Shape) or hasattr(value, "model_dump"):  # parsed answers are pydantic's
+        return value.model_dump(mode=mode, exclude_unset=exclude_unset, exclude_none=exclude_none)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
     return value

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
-from penstock.call_options import TimeoutLike
+from penstock.call_options import CacheUse, TimeoutLike
+from penstock.retry import Retry
+from penstock.timeouts import HasTimeRemaining
 
 Messages = Iterable[Mapping[str, Any]]
 Prompt = str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]
@@ -17,13 +19,21 @@ Prompt = str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]
 class CallParameters(TypedDict, total=False):
     """What every `create` takes.
 
-    timeout: seconds until the call's deadline, over all prompts; None for no deadline; default: the client's.
+    timeout: seconds until the call's deadline, over all prompts; or a Timeout; None for no limits.
+    tier, deadline, retry, resume, cache: as for every call of the client (penstock.call_options).
+    max_retries: how often a failed call is tried again, 0 for never.
     extra_headers: sent as gRPC metadata, names in small letters.
     extra_query: ignored.
     extra_body: vLLM's further parameters: top_k, min_p, structured_outputs, chat_template_kwargs, cache_salt and so on.
     """
 
     timeout: TimeoutLike
+    tier: str | None
+    deadline: HasTimeRemaining | float | None
+    retry: Retry | None
+    max_retries: int | None
+    resume: bool | None
+    cache: CacheUse | None
     extra_headers: Mapping[str, str] | None
     extra_query: Mapping[str, Any] | None
     extra_body: Mapping[str, Any] | None
@@ -36,6 +46,7 @@ class CommonParameters(CallParameters, total=False):
     """What both functions that generate take."""
 
     frequency_penalty: float | None
+    idempotency_key: str | None
     logit_bias: Mapping[str, float] | Mapping[int, float] | None
     max_tokens: int | None
     n: int | None
@@ -47,9 +58,7 @@ class CommonParameters(CallParameters, total=False):
     top_p: float | None
 
 
-class ChatParameters(CommonParameters, total=False):
-    """What chat.completions.create takes beside `messages` and `stream`."""
-
+class _AnyChatParameters(CommonParameters, total=False):
     audio: Mapping[str, Any] | None
     function_call: str | Mapping[str, Any] | None
     functions: Iterable[Mapping[str, Any]] | None
@@ -64,7 +73,6 @@ class ChatParameters(CommonParameters, total=False):
     prompt_cache_options: Mapping[str, Any] | None
     prompt_cache_retention: str | None
     reasoning_effort: str | None
-    response_format: Mapping[str, Any] | None
     safety_identifier: str | None
     service_tier: str | None
     store: bool | None
@@ -73,6 +81,22 @@ class ChatParameters(CommonParameters, total=False):
     top_logprobs: int | None
     verbosity: str | None
     web_search_options: Mapping[str, Any] | None
+
+
+class ChatParameters(_AnyChatParameters, total=False):
+    """What chat.completions.create takes beside `messages` and `stream`."""
+
+    response_format: Mapping[str, Any] | None
+
+
+class ParsedChatParameters(_AnyChatParameters, total=False):
+    """What chat.completions.parse and .stream take beside `messages`.
+
+    response_format: what the answer is parsed into: a pydantic model, a dataclass (needs pydantic), or OpenAI's dict,
+        whose JSON is parsed as it is.
+    """
+
+    response_format: type | Mapping[str, Any] | None
 
 
 class CompletionParameters(CommonParameters, total=False):

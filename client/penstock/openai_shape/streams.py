@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from penstock.chunk import Chunk
-from penstock.openai_shape.pieces import ChatPieces, CompletionPieces
+from penstock.openai_shape.pieces import ChatPieces, CompletionPieces, Pieces
 from penstock.openai_shape.results import chat_completion, completion
 from penstock.openai_shape.types import ChatCompletion, ChatCompletionChunk, Completion
 from penstock.reply import Reply
@@ -52,11 +52,15 @@ class _Sequential:
 class _PieceStream(Generic[PieceT]):
     """A streamed answer in OpenAI's shape: iterate it, best inside `with`. Leaving it early ends its generation."""
 
-    def __init__(self, source: _Sequential, shape: Callable[[int, Chunk], list[PieceT]]) -> None:
+    def __init__(self, source: _Sequential, pieces: Pieces[PieceT]) -> None:
         self._source = source
-        self._shape: Callable[[int, Chunk], list[PieceT]] = shape
+        self._pieces: Pieces[PieceT] = pieces
         self._ready: deque[PieceT] = deque()
         self._receive()
+
+    @property
+    def _request_id(self) -> str | None:
+        return self._pieces.request_id
 
     def __iter__(self) -> Iterator[PieceT]:
         try:
@@ -97,7 +101,7 @@ class _PieceStream(Generic[PieceT]):
             self.close()
             raise
         if received is not None:
-            self._ready.extend(self._shape(*received))
+            self._ready.extend(self._pieces.add(*received))
         return received is not None
 
     def _replies(self) -> list[Reply]:
@@ -112,7 +116,7 @@ class ChatCompletionStream(_PieceStream[ChatCompletionChunk]):
     def __init__(self, open_stream: OpenStream, request: GenerateRequest, created: int, include_usage: bool) -> None:
         self._created = created
         pieces = ChatPieces(created, include_usage, sequences=request.num_sequences or 1)
-        super().__init__(_Sequential(open_stream, [request]), pieces.add)
+        super().__init__(_Sequential(open_stream, [request]), pieces)
 
     def final(self) -> ChatCompletion:
         """The whole answer, after reading what is left of it. RequestCancelled if the stream was closed early."""
@@ -128,7 +132,7 @@ class CompletionStream(_PieceStream[Completion]):
         self._created = created
         sequences = requests[0].num_sequences or 1
         pieces = CompletionPieces(created, include_usage, len(requests), sequences)
-        super().__init__(_Sequential(open_stream, requests), pieces.add)
+        super().__init__(_Sequential(open_stream, requests), pieces)
 
     def final(self) -> Completion:
         """The whole answer, after reading what is left of it. RequestCancelled if the stream was closed early."""

@@ -1,4 +1,4 @@
-"""OpenAI's result types, field for field, and what Penstock adds: `timings`.
+"""OpenAI's result types, field for field, and what Penstock adds: `timings` and `cached`.
 
 A field that Penstock never fills is there all the same, as None: programs written for OpenAI ask for it.
 """
@@ -72,7 +72,10 @@ class Choice(Shape):
 
 @dataclass(slots=True)
 class ChatCompletion(Shape):
-    """A whole answer to a conversation. `timings` is what the server measured."""
+    """A whole answer to a conversation.
+
+    timings: what the server measured. cached: whether it was made for an earlier call, or for an identical one.
+    """
 
     id: str
     choices: list[Choice]
@@ -83,10 +86,11 @@ class ChatCompletion(Shape):
     service_tier: str | None = None
     system_fingerprint: str | None = None
     timings: Timings | None = field(default=None, compare=False)
+    cached: bool = field(default=False, compare=False)
     _request_id: str | None = field(default=None, repr=False, compare=False)
 
     _OMITTED_IF_NONE = frozenset({"service_tier", "system_fingerprint"})
-    _OURS = frozenset({"timings"})
+    _OURS = frozenset({"timings", "cached"})
 
 
 @dataclass(slots=True)
@@ -158,7 +162,10 @@ class CompletionChoice(Shape):
 
 @dataclass(slots=True)
 class Completion(_UsageMayBeAbsent):
-    """Whole continuations, or a piece of a stream of them. `timings` is what the server measured, for one prompt."""
+    """Whole continuations, or a piece of a stream of them.
+
+    timings: what the server measured, for one prompt. cached: whether all were made for other calls.
+    """
 
     id: str
     choices: list[CompletionChoice]
@@ -168,8 +175,9 @@ class Completion(_UsageMayBeAbsent):
     object: str = "text_completion"
     system_fingerprint: str | None = None
     timings: Timings | None = field(default=None, compare=False)
+    cached: bool = field(default=False, compare=False)
     _request_id: str | None = field(default=None, repr=False, compare=False)
     _usage_asked: bool = field(default=False, repr=False, compare=False)
 
     _OMITTED_IF_NONE = frozenset({"system_fingerprint"})
-    _OURS = frozenset({"timings"})
+    _OURS = frozenset({"timings", "cached"})

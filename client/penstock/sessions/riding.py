@@ -33,6 +33,8 @@ class Riding:
         """Whether a stream rides, while so many others of its channel are open."""
         if self._sessions == "never" or (self._sessions == "auto" and others_open < OTHERS_OPEN_FOR_A_SESSION):
             return False
+        if request.resumable or request.idempotency_key:
+            return False  # its generation outlives the call, and the session's other calls
         # A call of a session has no metadata of its own.
         return _without_trace(metadata) == self._common and request.ByteSize() <= MOST_REQUEST_BYTES
 

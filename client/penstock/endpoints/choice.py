@@ -1,0 +1,24 @@
+"""Which endpoint takes the next call. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from penstock.endpoints.endpoint import CallsT, Endpoint
+
+
+def choose(endpoints: Iterable[Endpoint[CallsT]], avoid: Collection[str], turn: int) -> Endpoint[CallsT]:
+    """The one with the fewest calls in flight; `turn`, counted up from call to call, decides between equals.
+
+    Those that are ejected or to be avoided are taken only where there is no other, the ejected ones last.
+    """
+    every = list(endpoints)
+    in_use = [endpoint for endpoint in every if not endpoint.standing.ejected]
+    wanted = [endpoint for endpoint in in_use if endpoint.address.endpoint not in avoid]
+    candidates = wanted or in_use or every
+    return min(_from_turn(candidates, turn), key=lambda endpoint: endpoint.in_flight)
+
+
+def _from_turn(endpoints: Sequence[Endpoint[CallsT]], turn: int) -> Sequence[Endpoint[CallsT]]:
+    start = turn % len(endpoints)
+    return [*endpoints[start:], *endpoints[:start]]
