@@ -16,10 +16,7 @@ class GenerationControl:
 
     def cancel(self, request: CancelRequest) -> None:
         """See the contract."""
-        field = request.WhichOneof("generation")
-        if field is None:
-            raise InvalidRequest([Violation("generation", "is missing: set id or idempotency_key")])
-        name = getattr(request, field)
+        field, name = _named(request, "id or idempotency_key")
         if (recording := self._recording(field, name)) is not None:
             self._recordings.cancel(recording)
         elif field == "id" and (generation := self._index.find(name)) is not None:
@@ -29,10 +26,7 @@ class GenerationControl:
 
     def status(self, request: GetGenerationRequest) -> GenerationStatus:
         """See the contract."""
-        field = request.WhichOneof("generation")
-        if field is None:
-            raise InvalidRequest([Violation("generation", "is missing: set id, idempotency_key or request_id")])
-        name = getattr(request, field)
+        field, name = _named(request, "id, idempotency_key or request_id")
         generation_id = self._index.latest_named(name) if field == "request_id" else name
         if (recording := self._recording(field, name)) is not None:
             return self._status_of(recording)
@@ -51,3 +45,13 @@ class GenerationControl:
             return recording.status()
         status = self._index.batch_status(recording.id) if recording.batch else self._index.status(recording.id)
         return status or recording.status()
+
+
+def _named(request: CancelRequest | GetGenerationRequest, fields: str) -> tuple[str, str]:
+    """The field that names the generation, and the name. Most calls have no request_id: an empty one names nothing."""
+    field = request.WhichOneof("generation")
+    if field is None:
+        raise InvalidRequest([Violation("generation", f"is missing: set {fields}")])
+    if not (name := getattr(request, field)):
+        raise InvalidRequest([Violation(field, "must not be empty")])
+    return field, name

@@ -56,6 +56,7 @@ class KeptRecordings:
         """Keep it no longer."""
         if self._by_id.pop(recording.id, None) is None:
             return
+        recording.end_grace()
         self.size -= recording.size
         self._unread.pop(recording.id, None)
         if recording.key:

@@ -92,6 +92,12 @@ class Recording:
         for reader in tuple(self.readers):
             reader.complete()
 
+    def end_grace(self) -> None:
+        """Nobody is waited for, or longer: the timer would hold on to all that is kept."""
+        if self.grace is not None:
+            self.grace.cancel()
+            self.grace = None
+
     def status(self) -> GenerationStatus:
         """Where it is, as far as that can be told from here."""
         if self._final is not None:

@@ -186,12 +186,10 @@ class Recordings:
             self._settle(recording)
 
     def _settle(self, recording: Recording) -> None:
-        """Start the grace time of a recording that nobody reads, and stop it when somebody does."""
+        """Start the grace time of a recording that is kept and that nobody reads, and stop it when somebody does."""
         self.kept.settle(recording)
-        if recording.grace is not None:
-            recording.grace.cancel()
-            recording.grace = None
-        if not recording.readers:
+        recording.end_grace()
+        if not recording.readers and self.kept.find(recording.id) is recording:
             later = asyncio.get_running_loop().call_later
             recording.grace = later(self._grace_seconds, self._give_up, recording)
 

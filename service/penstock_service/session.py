@@ -6,7 +6,6 @@ an engine step brings is there before the writer runs, so it goes out in one mes
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple
@@ -56,7 +55,7 @@ class Session:
         self._terms = terms
         self._calls: dict[int, SessionCall] = {}
         self._highest = 0
-        self._unread: deque[SessionCall] = deque()
+        self._unread: dict[SessionCall, None] = {}  # in the order of their news
         self._ends: list[CallEnd] = []
         self._news = asyncio.Event()
         self._moved = asyncio.Event()  # something was written
@@ -91,7 +90,7 @@ class Session:
         """A call's generation can be read."""
         if not self._unread:
             self._news.set()
-        self._unread.append(call)
+        self._unread[call] = None
 
     # For the stall watch.
 
@@ -192,8 +191,11 @@ class Session:
     def _gathered(self) -> SessionResponse | None:
         response = SessionResponse()
         room = _MOST_MESSAGE_BYTES
-        while self._unread and room > 0:
-            room -= self._unread.popleft().move(response)
+        for call in list(self._unread):  # each once: what it has then is for the next message
+            if room <= 0:
+                break
+            del self._unread[call]
+            room -= call.move(response)
         if self._unread:
             self._news.set()
         if self._ends:

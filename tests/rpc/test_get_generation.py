@@ -141,7 +141,17 @@ async def test_a_batch_is_told_by_its_key_as_one(open_service: OpenService) -> N
     assert (ended.id, ended.phase, ended.completion_tokens) == (reply.id, ENDED, 40)
 
 
-@pytest.mark.parametrize("named", [{"id": "x" * 999}, {"idempotency_key": "k"}, {"request_id": ""}, {"id": ""}])
+@pytest.mark.parametrize("field", ["id", "idempotency_key", "request_id"])
+async def test_an_empty_name_names_nobodys_generation(stuck: Running, field: str) -> None:
+    stuck.generation.Generate(pb.GenerateRequest(prompt="Hello"))  # without a request_id
+    await eventually(lambda: stuck.engine.running == 1, "it runs")
+
+    refused = await failure_of(stuck.generation.GetGeneration(pb.GetGenerationRequest(**{field: ""})))
+
+    assert (refused.code, refused.fields) == (grpc.StatusCode.INVALID_ARGUMENT, [field])
+
+
+@pytest.mark.parametrize("named", [{"id": "x" * 999}, {"idempotency_key": "k"}, {"request_id": "nobody"}])
 async def test_what_is_not_there_is_not_found(simulated: Running, named: dict[str, str]) -> None:
     unknown = await failure_of(simulated.generation.GetGeneration(pb.GetGenerationRequest(**named)))
 

@@ -370,7 +370,7 @@ async def test_cancel_by_key_ends_a_whole_batch(stuck: Running) -> None:
     assert stuck.engine.running == 0
 
 
-@pytest.mark.parametrize("sent", [pb.CancelRequest(id="x" * 300), pb.CancelRequest(idempotency_key="")])
+@pytest.mark.parametrize("sent", [pb.CancelRequest(id="x" * 300), pb.CancelRequest(idempotency_key="nobody's")])
 async def test_what_is_not_there_cannot_be_cancelled(simulated: Running, sent: pb.CancelRequest) -> None:
     unknown = await failure_of(simulated.generation.Cancel(sent))
 
@@ -436,6 +436,18 @@ async def test_a_call_of_a_session_is_read_to_its_end(simulated: Running) -> Non
 
         assert await user.text(1) == whole[0]
         assert (await user.failure(2)).reason == "MODEL_NOT_FOUND"
+
+
+async def test_a_message_of_a_session_has_one_chunk_of_a_call_however_many_wait(simulated: Running) -> None:
+    keyed = request(resumable=False, idempotency_key="order-12")
+    whole = said(await read(simulated.generation.StreamGenerate(keyed)))
+    async with SessionUser(simulated) as user:
+        await user.start(1, keyed)
+
+        assert await user.text(1) == whole[0]
+        counts = [[chunk.call for chunk in response.chunks].count(1) for response in user.responses]
+    assert max(counts) == 1
+    assert len(user.chunks[1]) > 1
 
 
 async def test_cancelling_a_call_of_a_session_ends_its_reader_only(open_service: OpenService) -> None:

@@ -150,7 +150,9 @@ async def test_a_constraint_that_takes_too_long_is_refused_and_nobody_else_waits
 
 
 async def test_schemas_of_tools_are_bounded_as_well(served: Running) -> None:
-    tool = {"name": "f", "parameters": json.dumps({**BOMB, "title": f"another {id(served)}"})}
+    # One level down, where the template does not show it.
+    parameters = {"type": "object", "title": f"another {id(served)}", "properties": {"it": BOMB}}
+    tool = {"name": "f", "parameters": json.dumps(parameters)}
 
     failure = await failure_of(
         served.generation.Generate(request(conversation=talk(), tools=[tool], tool_choice={"name": "f"}))

@@ -1,5 +1,7 @@
 """What is kept of generations for their readers: within its budget, without a gap, and not at a keen reader's cost."""
 
+import asyncio
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -127,6 +129,16 @@ def test_the_longest_ended_goes_first_and_takes_its_key_along() -> None:
 
     assert [kept.find(each.id) for each in ended] == [None, None, None]
     assert kept.find_by_key("key-2") is None
+
+
+async def test_what_is_forgotten_is_held_by_no_timer() -> None:
+    kept, one = KeptRecordings(ALL, EACH), recording()
+    kept.add(one, "")
+    grace = one.grace = asyncio.get_running_loop().call_later(3600, one.status)
+
+    kept.forget(one)
+
+    assert grace.cancelled()
 
 
 def test_what_is_read_or_runs_is_not_forgotten() -> None:
