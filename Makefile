@@ -42,8 +42,9 @@ load: .tools/.ready  ## load a running server with ghz, unary and stream (TARGET
 	        --data '{"prompt": "Once upon a time", "stopping": {"max_tokens": 32}}' $(TARGET) || exit 1; \
 	done
 
-bench: .venv/.ready  ## measure the front end beside AsyncLLM in process and `vllm serve`, and print a table
-	@python tests/benchmarks/front_end.py $(ARGS)
+bench: .venv/.ready  ## measure the front end and the callers beside AsyncLLM in process and `vllm serve`: two tables
+	@python -m tests.benchmarks.front_end $(ARGS)
+	@python -m tests.benchmarks.client_cost
 
 cluster-test: .venv/.ready .tools/.ready  ## install the chart on the cluster of KUBECONFIG and load it
 	@python -m pytest -m cluster tests/cluster $(ARGS)

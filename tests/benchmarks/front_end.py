@@ -19,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +28,10 @@ import psutil
 from penstock.v1 import generation_pb2 as pb
 from penstock_service.engine.vllm.arguments import command_line, parse, prepare_environment
 from penstock_service.settings import Settings
+from tests.benchmarks.servers import cpu_seconds, server_process, wait_for_http, wait_for_penstock
 
 STREAMS, TOKENS = 64, 64
 PROMPT = "Once upon a time"
-START_SECONDS = 600
 
 
 @dataclass(frozen=True)
@@ -97,25 +96,20 @@ def _measured_penstock(h2load: str, calls: int, rounds: int) -> dict[str, list[F
 
 
 def _round(process: psutil.Process, load: Load, calls: int) -> Figures:
-    before, start = _cpu_seconds(process), time.monotonic()
+    before, start = cpu_seconds(process), time.monotonic()
     out = subprocess.run(load(calls), capture_output=True, text=True, check=True)
-    seconds, cpu = time.monotonic() - start, _cpu_seconds(process) - before
+    seconds, cpu = time.monotonic() - start, cpu_seconds(process) - before
     succeeded = int(re.search(r"(\d+) succeeded", out.stdout)[1])  # type: ignore[index]
     assert succeeded == calls, out.stdout
     return Figures(1e6 * cpu / (calls * TOKENS), calls * TOKENS / seconds)
-
-
-def _cpu_seconds(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
 
 
 @contextlib.contextmanager
 def _penstock(h2load: str) -> Iterator[tuple[psutil.Process, dict[str, Load]]]:
     ports = ["--grpc-port", "50951", "--health-port", "50952", "--metrics-port", "none", "--log-level", "warning"]
     with contextlib.ExitStack() as stack:
-        process = stack.enter_context(_process(["-m", "penstock_service", *ports]))
-        _wait([sys.executable, "-m", "penstock", "health", "--target", "localhost:50951", "--wait", str(START_SECONDS)])
+        process = stack.enter_context(server_process(["-m", "penstock_service", *ports]))
+        wait_for_penstock("localhost:50951")
         at_once, gathered, plain = (stack.enter_context(_file(_request(delay))) for delay in (0, 10, None))
         yield (
             process,
@@ -154,22 +148,11 @@ def _vllm_http(h2load: str) -> Iterator[tuple[psutil.Process, Load]]:
     words = [*command_line(Settings()), "--host", "127.0.0.1", "--port", "50953", "--disable-uvicorn-access-log"]
     asked = {"model": "builtin", "prompt": PROMPT, "max_tokens": TOKENS, "ignore_eos": True}
     body = json.dumps({**asked, "temperature": 0, "stream": True}).encode()
-    with _process(["-m", "vllm.entrypoints.openai.api_server", *words]) as process, _file(body) as data:
-        _wait_for_http("http://127.0.0.1:50953/health", process)
+    with server_process(["-m", "vllm.entrypoints.openai.api_server", *words]) as process, _file(body) as data:
+        wait_for_http("http://127.0.0.1:50953/health", process)
         command = [h2load, "--h1", "--clients", str(STREAMS), "--header", "content-type: application/json"]
         url = "http://127.0.0.1:50953/v1/completions"
         yield process, lambda calls: [*command, "--requests", str(calls), "--data", data, url]
-
-
-@contextlib.contextmanager
-def _process(arguments: list[str]) -> Iterator[psutil.Process]:
-    with tempfile.TemporaryFile() as log:
-        process = psutil.Popen([sys.executable, *arguments], stdout=log, stderr=subprocess.STDOUT)
-        try:
-            yield process
-        finally:
-            process.terminate()
-            process.wait(60)
 
 
 @contextlib.contextmanager
@@ -180,22 +163,17 @@ def _file(content: bytes) -> Iterator[str]:
         yield file.name
 
 
-def _wait(command: list[str]) -> None:
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-
-
-def _wait_for_http(url: str, process: psutil.Process) -> None:
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end and process.is_running():
-        with contextlib.suppress(OSError), urllib.request.urlopen(url) as reply:
-            if reply.status == 200:
-                return
-        time.sleep(0.5)
-    raise SystemExit(f"{url} did not come up")
-
-
 def _measured_in_process(calls: int, rounds: int) -> list[Figures]:
-    command = [sys.executable, __file__, "--in-process", "--calls", str(calls), "--rounds", str(rounds)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.benchmarks.front_end",
+        "--in-process",
+        "--calls",
+        str(calls),
+        "--rounds",
+        str(rounds),
+    ]
     out = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
     return [Figures(**json.loads(line)) for line in out.splitlines() if line.startswith('{"cpu')]
 
@@ -239,5 +217,4 @@ def _installed_h2load() -> str:
 
 
 if __name__ == "__main__":
-    os.chdir(Path(__file__).parents[2])
     main()
