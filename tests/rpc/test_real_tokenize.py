@@ -140,17 +140,14 @@ async def test_a_text_may_be_longer_than_the_context(real: Running) -> None:
     assert failure.reason == "CONTEXT_LENGTH"
 
 
-async def test_a_role_that_the_template_does_not_know_is_a_wrong_field(real: Running) -> None:
+async def test_a_tools_result_has_the_tokens_that_generate_reads(real: Running) -> None:
     turn = pb.Message(role=pb.ROLE_TOOL, tool_call_id="1", content=[pb.ContentPart(text="x")])
     conversation = pb.Conversation(messages=[turn])
 
-    replies = [
-        real.generation.Tokenize(pb.TokenizeRequest(conversation=conversation)),
-        real.generation.Generate(pb.GenerateRequest(conversation=conversation)),
-    ]
+    told = await real.generation.Tokenize(pb.TokenizeRequest(conversation=conversation))
 
-    told = [await failure_of(reply) for reply in replies]
-    assert told[0] == told[1]
+    reply = await real.generation.Generate(pb.GenerateRequest(conversation=conversation, stopping={"max_tokens": 1}))
+    assert reply.usage.prompt_tokens == len(told.token_ids)
 
 
 async def test_an_estimate_is_what_generate_then_takes(real: Running) -> None:
