@@ -113,11 +113,13 @@ class AsyncTransport:
 
     def resume_task(self, task: Task, terms: Terms, recorder: Recorder) -> AsyncStream:
         """Go on with a stream that a state file has kept."""
+        point = read_token(task.token) if task.token else None
         course = StreamCourse(self._parts, task.request, dataclasses.replace(terms, resume=True))
-        if task.token:
-            course.read_on(read_token(task.token), task.received)
+        if point is not None:
+            course.read_on(point, task.received)
+        stream = self._read(course)
         course.keep(recorder)
-        return self._read(course)
+        return stream
 
     def _read(self, course: StreamCourse) -> AsyncStream:
         return AsyncStream(AsyncResilientCall(self._parts, self._cancels, course), self)
@@ -169,5 +171,7 @@ class AsyncTransport:
         return await self._unary.call("Check", lambda calls: calls.health, request, terms)
 
     async def close(self) -> None:
-        await self._cancels.finish()
-        await self._parts.pool.close()
+        try:
+            await self._cancels.finish()
+        finally:
+            await self._parts.pool.close()

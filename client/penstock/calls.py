@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from functools import partial
 
 import grpc
@@ -53,11 +54,16 @@ HEALTH_CHECK = "/grpc.health.v1.Health/Check"
 
 
 class Calls:
-    """The RPCs on a blocking channel. `open_streams` are the streams that the caller is not done with."""
+    """The RPCs on a blocking channel.
+
+    open_streams: the streams that the caller is not done with. settling: set when the channel closes.
+    """
 
     def __init__(self, channel: grpc.Channel) -> None:
         self.connected = False  # once; later losses of the connection are gRPC's to mend
         self.open_streams: set[ChunkCall] = set()  # sets change in one step: collecting garbage may come between
+        self.settling: set[threading.Event] = set()
+        self.closed = False
         generation = GenerationStub(channel)
         models = ModelsStub(channel)
         self.channel = channel
@@ -85,6 +91,13 @@ class Calls:
         self.sessions: SessionPool[BlockingSession, BlockingCall] = SessionPool(
             partial(BlockingSession, generation.Session)
         )
+
+    def close(self) -> None:
+        """Close the channel, which ends the open calls."""
+        self.closed = True
+        for settled in list(self.settling):
+            settled.set()
+        self.channel.close()
 
 
 class AsyncCalls:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import grpc
 import grpc.aio
 
-from penstock.cancellation import being_cancelled, client_closed
+from penstock.cancellation import client_closed, times_cancelled
 from penstock.statuses import from_rpc_error
 from penstock.v1.generation_pb2 import GenerateChunk, GenerateRequest, ResumeRequest
 
@@ -95,6 +95,7 @@ class AsyncStreamCall:
         self._cancelled = False
 
     async def read(self) -> GenerateChunk | None:
+        cancelled_before = times_cancelled()
         try:
             # Not `async for` over the call: that would tie the call and an async generator into a cycle.
             chunk = await self._call.read()
@@ -102,7 +103,7 @@ class AsyncStreamCall:
             raise from_rpc_error(error, self._request_id) from error
         except asyncio.CancelledError:
             # grpc.aio raises this both for a call that was cancelled here, which is ours, and for a cancelled caller.
-            if (self._cancelled or self._calls.closed) and not being_cancelled():
+            if (self._cancelled or self._calls.closed) and times_cancelled() == cancelled_before:
                 raise client_closed(self._request_id) from None
             raise
         return chunk if isinstance(chunk, GenerateChunk) else None  # the other thing it can be is EOF

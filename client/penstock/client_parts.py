@@ -69,8 +69,15 @@ class ClientParts(Generic[PoolT]):
 
     def endpoints(self) -> list[str]:
         """Those there are now; none any more once the client is closed."""
+        return [status.endpoint for status in self._statuses()]
+
+    def endpoints_in_use(self) -> list[str]:
+        """Those that are not ejected: where a call can go next."""
+        return [status.endpoint for status in self._statuses() if status.ejected_until is None]
+
+    def _statuses(self) -> Sequence[EndpointStatus]:
         try:
-            return [status.endpoint for status in self.pool.endpoints()]
+            return self.pool.endpoints()
         except RuntimeError:
             return []
 

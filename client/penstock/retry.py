@@ -7,12 +7,15 @@ import threading
 from dataclasses import dataclass
 from typing import Literal
 
-from penstock import arguments
+from penstock import arguments, forks
 from penstock.arguments import ArgumentTypeError, ArgumentValueError
 
 # gRPC's own numbers for this (gRFC A6): a client whose calls mostly fail stops repeating them.
 MOST_TOKENS = 10.0
 ENOUGH_TOKENS = MOST_TOKENS / 2
+
+# The calls of a connection fail within this time once it has broken.
+BREAK_SECONDS = 0.1
 
 MOST_ATTEMPTS = 100
 
@@ -78,7 +81,11 @@ class RetryBudget:
 
     def __init__(self) -> None:
         self.tokens = MOST_TOKENS
-        self._last_failure = float("-inf")
+        self._breaks: dict[str, float] = {}  # when the connection to an endpoint broke, of late
+        self.renew_locks()
+        forks.renew_locks_of(self)
+
+    def renew_locks(self) -> None:
         self._changing = threading.Lock()
 
     @property
@@ -91,13 +98,22 @@ class RetryBudget:
             with self._changing:
                 self.tokens = min(MOST_TOKENS, self.tokens + earned)
 
-    def failed(self, began: float, now: float) -> None:
-        """An attempt that began then has failed.
+    def spent(self) -> None:
+        """Something was sent, or has failed, that could be sent again."""
+        with self._changing:
+            self._take()
 
-        Those that began before the last failure count with it: the calls of one broken connection fail together, and
-        only a later one can tell whether it was more than that.
+    def lost(self, endpoint: str, began: float, now: float) -> None:
+        """The connection to the endpoint broke under an attempt that began then.
+
+        It takes as many calls with it as there are, which is one failure. Those that began later fail by themselves.
         """
         with self._changing:
-            if began >= self._last_failure:
-                self._last_failure = now
-                self.tokens = max(0.0, self.tokens - 1)
+            if began < self._breaks.get(endpoint, began) and now - self._breaks[endpoint] <= BREAK_SECONDS:
+                return
+            self._breaks = {other: at for other, at in self._breaks.items() if now - at <= BREAK_SECONDS}
+            self._breaks[endpoint] = now
+            self._take()
+
+    def _take(self) -> None:
+        self.tokens = max(0.0, self.tokens - 1)

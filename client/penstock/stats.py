@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from penstock import forks
 from penstock.events import CacheHit, CallEnded, CallStarted, Hedged, Resumed, Retried, Slow
 
 if TYPE_CHECKING:
@@ -152,8 +153,8 @@ class Statistics:
 
     def __init__(self, observers: Observers) -> None:
         self._observers = observers
-        # Reentrant, because a stream that is collected as garbage ends wherever its thread is, here too.
-        self._lock = threading.RLock()
+        self.renew_locks()
+        forks.renew_locks_of(self)
         self._series: dict[tuple[str, str, str | None], _Series] = {}
         observers.on(CallStarted.name, self._started)
         observers.on(CallEnded.name, self._ended)
@@ -161,6 +162,10 @@ class Statistics:
         observers.on(Hedged.name, self._hedged)
         observers.on(Resumed.name, self._resumed)
         observers.on(CacheHit.name, self._cache_hit)
+
+    def renew_locks(self) -> None:
+        # Reentrant, because a stream that is collected as garbage ends wherever its thread is, here too.
+        self._lock = threading.RLock()
 
     def snapshot(self) -> list[CallStats]:
         """What was counted so far, by method, model and tier."""

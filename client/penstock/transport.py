@@ -115,11 +115,13 @@ class Transport:
 
     def resume_task(self, task: Task, terms: Terms, recorder: Recorder) -> Stream:
         """Go on with a stream that a state file has kept."""
+        point = read_token(task.token) if task.token else None
         course = StreamCourse(self._parts, task.request, dataclasses.replace(terms, resume=True))
-        if task.token:
-            course.read_on(read_token(task.token), task.received)
+        if point is not None:
+            course.read_on(point, task.received)
+        stream = self._read(course)
         course.keep(recorder)
-        return self._read(course)
+        return stream
 
     def _read(self, course: StreamCourse) -> Stream:
         return Stream(ResilientCall(self._parts, self._watchdog, self._cancels, course), self)
@@ -169,5 +171,7 @@ class Transport:
         return self._unary.call("Check", lambda calls: calls.health, request, terms)
 
     def close(self) -> None:
-        self._cancels.finish()
-        self._parts.pool.close()
+        try:
+            self._cancels.finish()
+        finally:
+            self._parts.pool.close()

@@ -36,6 +36,8 @@ class ScriptedServer:
         self.script_texts: dict[tuple[int, ...], str] = {}  # what Detokenize says of tokens
         self.asked: list[Message] = []  # of the unary calls other than Generate
         self.models_asked = 0  # how often ListModels and GetModel were
+        self.models_told = asyncio.Event()  # they wait for it
+        self.models_told.set()
         self.finish = pb.Finish(reason=pb.FINISH_REASON_STOP)
         self.failure: Failure | None = None
         self.failures: list[Failure] = []  # each happens once, in this order, and before `failure`
@@ -236,10 +238,12 @@ class _Models(models_pb2_grpc.ModelsServicer):
         self, request: models_pb2.ListModelsRequest, context: Context
     ) -> models_pb2.ListModelsResponse:
         self.script.models_asked += 1
+        await self.script.models_told.wait()
         return models_pb2.ListModelsResponse(models=[self.script.tiny])
 
     async def GetModel(self, request: models_pb2.GetModelRequest, context: Context) -> models_pb2.Model:
         self.script.models_asked += 1
+        await self.script.models_told.wait()
         if request.name not in ("tiny", "prod"):
             info = error_details_pb2.ErrorInfo(reason="MODEL_NOT_FOUND", domain="penstock")
             await Failure(grpc.StatusCode.NOT_FOUND, "there is no such model", [info]).abort(context)

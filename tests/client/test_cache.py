@@ -1,19 +1,22 @@
 """A client with a cache asks once for what has the same answer, says which answers are old, and never mixes models."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
-from penstock import APITimeoutError, BadRequestError, Cache, Reply, RequestCancelled, StreamInterrupted
+from penstock import APITimeoutError, BadRequestError, Cache, Reply, RequestCancelled, StreamInterrupted, Timeout
 from penstock.arguments import ArgumentTypeError, ArgumentValueError
 from penstock.events import CacheHit
 from penstock.v1 import generation_pb2 as pb
 from penstock.v1 import models_pb2
 from tests.client.conftest import AsyncioCaller, Caller, MakeCaller
 from tests.client.scripted_server import ScriptedServer
+from tests.conftest import eventually
 
 CHAT = [{"role": "user", "content": "Hi"}]
 
@@ -293,20 +296,73 @@ class TestStreams:
             await stream.reply()
         assert len(server.requests) == 1
 
-    async def test_a_stream_is_closed_while_the_server_is_asked_for_the_model(
-        self, server: ScriptedServer, cache: Cache
+    async def test_a_hit_that_the_server_had_to_be_asked_for_is_no_call_either(
+        self, make_caller: MakeCaller, server: ScriptedServer
     ) -> None:
-        caller = AsyncioCaller(server.target, cache=cache)
+        caller = make_caller(server.target, cache=Cache(model_ttl=0))
+        for _ in range(2):
+            await caller.stream("Once", seed=1).all()
+
+        (streams,) = (calls for calls in caller.client.stats().calls if calls.method == "StreamGenerate")
+        assert (streams.ended, streams.cache_hits, streams.in_flight, streams.completion_tokens) == (1, 1, 0, 2)
+
+    async def test_a_stream_is_kept_as_a_task_once_it_is_a_call(
+        self, make_caller: MakeCaller, server: ScriptedServer, tmp_path: Path
+    ) -> None:
+        caller = make_caller(server.target, cache=Cache(model_ttl=0), state=tmp_path / "state", resume=True)
+        caller.stream("Once", seed=1)  # and nobody reads it
+        gc.collect()
+        assert await caller.call("tasks.list") == []
+
+        server.block_after = 1
         stream = caller.stream("Once", seed=1)
+        await stream.read()
+        assert [task.state for task in await caller.call("tasks.list")] == ["running"]
+
+        server.release.set()
+        assert (await stream.reply()).text == "Hello wörld"
+        assert await caller.call("tasks.list") == []
+
+
+class TestAServerThatDoesNotSayWhichModelItIs:
+    @pytest.fixture(autouse=True)
+    def _silent(self, server: ScriptedServer) -> None:
+        server.models_told.clear()
+
+    async def test_it_holds_a_stream_up_no_longer_than_a_first_token_may(
+        self, caching: Caller, server: ScriptedServer
+    ) -> None:
+        stream = caching.stream("Once", seed=1, timeout=Timeout(first_token=0.2))
+
+        chunks = await asyncio.wait_for(stream.all(), 5)
+
+        assert [chunk.cached for chunk in chunks] == [False, False]
+        assert len(server.requests) == 1
+
+    async def test_a_stream_can_be_closed_while_it_is_asked(self, caching: Caller, server: ScriptedServer) -> None:
+        stream = caching.stream("Once", seed=1)
         reading = asyncio.create_task(stream.read())
-        await asyncio.sleep(0)
+        await eventually(lambda: server.models_asked == 1, "the question")
 
         await stream.close()
 
-        (outcome,) = await asyncio.gather(asyncio.wait_for(reading, 5), return_exceptions=True)
-        assert outcome is None or isinstance(outcome, RequestCancelled)
+        (outcome,) = await asyncio.gather(asyncio.wait_for(reading, 2), return_exceptions=True)
+        assert isinstance(outcome, RequestCancelled)
         assert not server.requests
-        await caller.close()
+
+    async def test_a_stream_that_is_dropped_before_it_has_said_so_is_no_call(
+        self, caching: Caller, server: ScriptedServer
+    ) -> None:
+        stream = caching.stream("Once", seed=1)
+        assert "StreamGenerate" not in methods_of(caching)
+
+        del stream
+        gc.collect()
+        server.models_told.set()
+        await caching.generate("Once", seed=1)
+
+        assert "StreamGenerate" not in methods_of(caching)
+        assert len(server.requests) == 1
 
 
 class TestIdenticalCallsAtTheSameTime:
@@ -374,6 +430,20 @@ class TestIdenticalCallsAtTheSameTime:
 
         assert not any(reply.cached for reply in await asyncio.gather(*calls))
 
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [("return_partial", "return_partial"), ("return_partial", "fail"), ("fail", "return_partial")],
+    )
+    async def test_what_its_own_deadline_may_cut_short_is_not_shared(
+        self, caching: Caller, server: ScriptedServer, first: str, second: str
+    ) -> None:
+        server.crowd = 2
+        calls = [start(caching, on_deadline=each, timeout=60) for each in (first, second)]
+        await seen(server.crowded)
+        server.release.set()
+
+        assert not any(reply.cached for reply in await asyncio.gather(*calls))
+
 
 class TestCancelledTasks:
     @pytest.fixture
@@ -435,6 +505,11 @@ async def test_hits_and_shared_calls_are_events(caching: Caller, server: Scripte
 
 def start(caller: Caller, **options: Any) -> asyncio.Task[Reply]:
     return asyncio.create_task(caller.generate("Once", seed=1, **options))
+
+
+def methods_of(caller: Caller) -> set[str]:
+    """What the caller's statistics know calls of."""
+    return {calls.method for calls in caller.client.stats().calls}
 
 
 async def seen(event: asyncio.Event) -> None:

@@ -117,6 +117,34 @@ async def test_what_a_server_says_moves_no_cursor(penstock: Penstock, server: Sc
     assert err == "penstock: wrong:[2J model\n"
 
 
+@pytest.mark.parametrize("flags", [[], ["--no-stream"]])
+async def test_what_a_model_writes_moves_no_cursor(server: ScriptedServer, flags: list[str]) -> None:
+    server.texts = ["Hel\x1b[2J", "lo\x9b2J\x07 w\x7förld"]
+    terminal = await on_terminal(server.target, "generate", "Once", *flags, TERM="dumb")
+
+    assert await terminal.ended() == 0
+
+    await terminal.until("Hel[2Jlo2J wörld\r\n")
+    terminal.close()
+
+
+@pytest.mark.parametrize("flags", [[], ["--stream"]])
+async def test_json_on_a_terminal_is_ascii_and_says_the_same(server: ScriptedServer, flags: list[str]) -> None:
+    server.texts = ["Hel\x1b[2Jlo\x9b2J w\x7förld"]
+    terminal = await on_terminal(server.target, "generate", "Once", "--json", *flags)
+    assert await terminal.ended() == 0
+    await terminal.until("rld")
+    await terminal.until("}\r\n")
+
+    first = terminal.shown.splitlines()[0]
+
+    assert first.isascii()
+    assert first.isprintable()
+    printed = json.loads(first)
+    assert (printed.get("sequences") or printed["deltas"])[0]["text"] == server.texts[0]
+    terminal.close()
+
+
 @pytest.mark.parametrize("command", [["models"], ["generate", "Hi"], ["health"], ["adapters", "list"]])
 async def test_an_unreachable_server_is_one_sentence_and_status_1(command: list[str]) -> None:
     status, out, err = await Penstock("127.0.0.1:1")(*command, "--timeout", "5")

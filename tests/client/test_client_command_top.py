@@ -17,6 +17,7 @@ from penstock.cli.service_metrics import Reading, read_metrics
 from penstock.v1 import generation_pb2 as pb
 from tests.client.penstock_command import Penstock
 from tests.client.penstock_terminal import on_terminal
+from tests.client.scripted_server import ScriptedServer
 from tests.conftest import OpenService
 
 # vLLM's own names and labels; two engines, and counts that grow by `step` with each look.
@@ -152,6 +153,23 @@ async def test_an_endpoint_that_cannot_be_read_is_one_sentence(metrics: Metrics)
     assert missing == (1, "", f"penstock: {metrics.url} answers 404 Not Found\n")
     assert wrong[0] == 1
     assert "must begin with http" in wrong[2]
+
+
+async def test_an_endpoint_of_another_protocol_is_one_sentence(server: ScriptedServer, metrics: Metrics) -> None:
+    grpc_port = f"http://{server.target}/metrics"
+    flags = ("top", "--once", "--interval", "0.1")
+
+    alone = await Penstock()(*flags, "--metrics-url", grpc_port)
+    status, out, err = await Penstock()(*flags, "--metrics-url", metrics.url, "--metrics-url", grpc_port)
+    no_port = await Penstock()(*flags, "--metrics-url", "http://localhost:metrics/")
+
+    assert alone[:2] == (1, "")
+    assert alone[2].startswith(f"penstock: {grpc_port} cannot be read: ")
+    assert alone[2].count("\n") == 1
+    assert (status, err) == (0, "")
+    assert "50.0%" in out
+    assert no_port[:2] == (1, "")
+    assert no_port[2].startswith("penstock: http://localhost:metrics/ cannot be read: ")
 
 
 async def test_without_the_parser_it_says_what_to_install(metrics: Metrics) -> None:

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from tests.client.scripted_server import ScriptedServer
+from tests.conftest import eventually
 
 
 async def run(code: str, **environment: str) -> str:
@@ -104,6 +105,65 @@ print(stream.reply().text)
 
     assert (await running).splitlines() == ["forked", "Hello wörld"]
     assert server.sessions_opened == 2
+
+
+FORKS = {"GRPC_ENABLE_FORK_SUPPORT": "true", "GRPC_POLL_STRATEGY": "poll"}
+
+
+@pytest.mark.parametrize("end", ["", "stream.close()", "del stream"])
+async def test_a_stream_that_outlives_its_connection_is_not_ended_by_a_forked_child(
+    server: ScriptedServer, end: str
+) -> None:
+    server.block_after = 1
+    code = """
+import os, signal
+from penstock import Client
+client = Client(os.environ["TARGET"], resume=True, sessions="never")
+stream = client.stream("Once")
+next(stream)
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    client.generate("Once", timeout=20)
+    exec(os.environ["END"])
+    client.close()
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+print("ended", flush=True)
+print(stream.reply().text)
+"""
+    running = asyncio.create_task(run(code, TARGET=server.target, END=end, **FORKS))
+    await eventually(lambda: len(server.requests) == 2 or running.done())  # the child's
+    server.release.set()
+
+    assert (await running).splitlines() == ["ended", "Hello wörld"]
+    assert server.cancel_asked.empty()
+
+
+async def test_a_client_works_in_a_child_that_was_forked_while_another_thread_counted(server: ScriptedServer) -> None:
+    code = """
+import os, signal, threading
+from penstock import Client
+client = Client(os.environ["TARGET"])
+budget, statistics = client._transport._parts.budget, client._observers.statistics
+budget.spent()
+held, counted = threading.Event(), threading.Event()
+def hold():
+    with budget._changing, statistics._lock:
+        held.set()
+        counted.wait()
+thread = threading.Thread(target=hold)
+thread.start()
+held.wait()
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    os._exit(0 if client.generate("Once", timeout=20).text == "Hello w\\u00f6rld" else 1)
+assert os.waitpid(child, 0)[1] == 0
+counted.set()
+thread.join()
+"""
+    await run(code, TARGET=server.target)
 
 
 @pytest.mark.parametrize("variable", ["http_proxy", "https_proxy", "grpc_proxy"])

@@ -1,6 +1,7 @@
 """A stream that broke goes on, on the same replica or on another, without a lost or doubled token."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -149,6 +150,67 @@ async def test_text_that_was_held_back_comes_before_the_seam(make_caller: MakeCa
     assert [(chunk.seq, chunk.text) for chunk in rest] == [(2, "!"), (3, "c")]
 
 
+async def test_a_kept_stream_goes_on_at_a_replica_that_is_new(
+    make_caller: MakeCaller, server: ScriptedServer, other: ScriptedServer, tmp_path: Path
+) -> None:
+    """The first two chunks come from a replica that the next client does not know."""
+    server.deltas = [[pb.SequenceDelta(text="a", token_ids=[1])], [pb.SequenceDelta(token_ids=[2])], []]
+    await interrupted(make_caller(server.target, state=tmp_path / "state"), server, after=2)
+    other.answers["Tokenize"] = pb.TokenizeResponse(token_ids=[90])
+    other.script_texts = {(90,): "Once ", (90, 1, 2): "Once a!"}
+    other.deltas = [
+        [pb.SequenceDelta(text="c", token_ids=[3])],
+        [pb.SequenceDelta(text="d", token_ids=[4], finish=server.finish)],
+    ]
+    other.failures = [Failure(grpc.StatusCode.DEADLINE_EXCEEDED, "too late", after=1)]
+    keeper = make_caller(other.target, state=tmp_path / "state")
+    (task,) = await keeper.call("tasks.list")
+
+    heard = await resumed_task(keeper, task.id)
+    chunks = [await heard.read() for _ in range(2)]
+    with pytest.raises(StreamInterrupted):
+        await heard.read()
+
+    # The text that was held back is in the stream and in the file.
+    assert [(chunk.seq, chunk.text) for chunk in chunks] == [(2, "!"), (3, "c")]
+    (task,) = await keeper.call("tasks.list")
+    assert (task.next_seq, task.partial.text) == (4, "a!c")
+
+    # Whoever reads on has the whole of it.
+    reply = await (await resumed_task(keeper, task.id)).reply()
+    assert (reply.text, reply.continued) == ("a!cd", 1)
+    assert (reply.usage.prompt_tokens, reply.usage.completion_tokens) == (1, 2 + 2)
+
+
+async def resumed_task(caller: Caller, task_id: str) -> Any:
+    stream = await caller.call("tasks.resume", task_id)
+    return BlockingStream(stream) if isinstance(caller.client, Client) else AsyncioStream(stream)
+
+
+async def test_a_kept_stream_stays_kept_if_the_client_is_closed(
+    make_caller: MakeCaller, server: ScriptedServer, tmp_path: Path
+) -> None:
+    keeper = make_caller(server.target, state=tmp_path / "state")
+    await interrupted(keeper, server, after=1)
+    (task,) = await keeper.call("tasks.list")
+    await keeper.close()
+
+    with pytest.raises(RuntimeError, match="closed"):
+        await resumed_task(keeper, task.id)
+
+    assert await keeper.call("tasks.list") == [task]
+    await keeper.close()
+
+
+async def test_a_stream_that_cannot_begin_is_over(resuming: Caller) -> None:
+    await resuming.close()
+
+    with pytest.raises(RuntimeError, match="closed"):
+        resuming.stream("Once")
+
+    assert resuming.client.stats().in_flight == 0
+
+
 @pytest.mark.parametrize(
     ("options", "why"),
     [
@@ -183,6 +245,18 @@ async def test_an_error_of_the_generation_itself_is_told_and_not_resumed(
     assert server.resumes == []
 
 
+async def test_it_is_told_too_when_one_of_several_sequences_has_ended(resuming: Caller, server: ScriptedServer) -> None:
+    server.deltas = [
+        [pb.SequenceDelta(text="a", finish=server.finish), pb.SequenceDelta(index=1, text="b")],
+        [pb.SequenceDelta(index=1, text="c", finish=server.finish)],
+    ]
+    server.counts_failures = True
+    server.refuse(grpc.StatusCode.INTERNAL, "INTERNAL", after=1)
+
+    with pytest.raises(StreamInterrupted, match="scripted INTERNAL"):
+        await resuming.stream("Once", num_sequences=2).all()
+
+
 async def test_a_token_reads_on_what_another_client_began(make_caller: MakeCaller, server: ScriptedServer) -> None:
     server.texts = ["One", ", two", ", three"]
     server.break_off(after=1)
@@ -198,6 +272,37 @@ async def test_a_token_reads_on_what_another_client_began(make_caller: MakeCalle
 
     assert [chunk.seq for chunk in rest] == [1, 2]
     assert (await stream.reply()).text == ", two, three"
+
+
+async def test_a_token_is_read_on_by_a_client_that_has_not_looked_up_its_name_yet(
+    make_caller: MakeCaller, server: ScriptedServer
+) -> None:
+    server.texts = ["One", ", two", ", three"]
+    token = await interrupted(make_caller(server.target), server, after=1)
+
+    stream = await resumed(make_caller(f"dns:///localhost:{server.port}"), token)
+
+    assert (await stream.reply()).text == ", two, three"
+
+
+@pytest.mark.parametrize("asked", [True, False])
+async def test_a_token_shows_the_token_ids_of_a_stream_that_had_asked_for_them(
+    make_caller: MakeCaller, server: ScriptedServer, asked: bool
+) -> None:
+    token = await interrupted(make_caller(server.target), server, after=1, return_token_ids=asked)
+
+    stream = await resumed(make_caller(server.target), token)
+
+    assert list((await stream.reply()).token_ids) == ([1] if asked else [])
+
+
+async def interrupted(caller: Caller, server: ScriptedServer, after: int, **options: Any) -> str | None:
+    """The token of a stream that broke off after so many chunks."""
+    server.fail(grpc.StatusCode.DEADLINE_EXCEEDED, "too late", after=after)
+    with pytest.raises(StreamInterrupted) as caught:
+        await caller.stream("Once", resume=True, **options).all()
+    server.failure = None
+    return caught.value.resume_token
 
 
 async def resumed(caller: Caller, token: Any) -> Any:

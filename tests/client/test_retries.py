@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -13,9 +14,11 @@ from penstock import (
     APIConnectionError,
     APIError,
     APITimeoutError,
+    AsyncStream,
     BadRequestError,
     InternalServerError,
     RateLimitError,
+    RequestCancelled,
     Retry,
     ServiceUnavailableError,
     StreamInterrupted,
@@ -184,6 +187,25 @@ async def test_another_replica_is_asked_first_and_at_once(
         await (caller.generate("Once") if method == "generate" else caller.stream("Once").all())
 
     assert (len(server.requests), len(other.requests)) == (1, 1)
+
+
+@pytest.mark.parametrize("method", ["generate", "stream"])
+async def test_a_replica_that_is_left_out_is_not_one_that_was_not_tried(
+    make_caller: MakeCaller, server: ScriptedServer, other: ScriptedServer, method: str
+) -> None:
+    caller = make_caller([server.target, other.target])
+    ejected: list[Any] = []
+    delays: list[float] = []
+    caller.client.on("eject", ejected.append)
+    await other.stop()
+    while not ejected:
+        await caller.generate("Once")
+    caller.client.on("retry", lambda event: delays.append(event.delay))
+    server.failures = [replace(busy(0.05), status=UNAVAILABLE)]
+
+    await (caller.generate("Once") if method == "generate" else caller.stream("Once").all())
+
+    assert delays == [0.05]
 
 
 async def test_all_attempts_share_one_deadline(make_caller: MakeCaller, server: ScriptedServer) -> None:
@@ -365,3 +387,18 @@ async def test_leaving_a_hedged_stream_ends_both(
 
     await asyncio.gather(*(asyncio.wait_for(replica.cancelled.wait(), 5) for replica in (server, other)))
     await asyncio.gather(reading, return_exceptions=True)
+
+
+async def test_a_hedged_stream_that_is_left_while_the_copy_is_sent_ends_both(
+    make_caller: MakeCaller, server: ScriptedServer, other: ScriptedServer
+) -> None:
+    server.block_after = other.block_after = 0
+    caller = make_caller([server.target, other.target], retry=Retry(hedge=0.05))
+    stream = caller.stream("Once")
+    leave = stream.stream.cancel if isinstance(stream.stream, AsyncStream) else stream.stream.close
+    caller.client.on("hedge", lambda _: leave())
+
+    with pytest.raises(RequestCancelled):
+        await asyncio.wait_for(stream.read(), 5)
+
+    await eventually(lambda: server.active == other.active == 0, "both calls are over")

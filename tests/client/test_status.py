@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Iterator
+
 import grpc
 import pytest
 
-from penstock import NotFoundError
+from penstock import APIConnectionError, NotFoundError, PermissionDeniedError
 from penstock.status import GenerationStatus
 from penstock.v1 import generation_pb2 as pb
-from tests.client.conftest import Caller
+from tests.client.conftest import Caller, MakeCaller
 from tests.client.scripted_server import ScriptedServer
 
 DECODING = pb.GenerationStatus(id="gen-1", phase=pb.GENERATION_PHASE_DECODING, completion_tokens=7, elapsed_ms=1500)
@@ -111,3 +114,55 @@ async def test_before_that_it_asks_by_a_name_of_its_request(
 
     assert decoding.asked == [pb.GetGenerationRequest(**{name: "mine"})]
     await stream.close()
+
+
+@pytest.fixture
+def dead() -> Iterator[str]:
+    """A replica whose port nobody listens at."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+async def test_a_replica_that_is_down_hides_no_generation_of_another(
+    make_caller: MakeCaller, decoding: ScriptedServer, dead: str
+) -> None:
+    caller = make_caller([dead, decoding.target])
+
+    assert (await caller.call("status", "gen-1")).phase == "decoding"
+
+
+async def test_a_replica_that_drains_hides_no_generation_of_another(
+    make_caller: MakeCaller, decoding: ScriptedServer
+) -> None:
+    draining = ScriptedServer()
+    draining.refuse(grpc.StatusCode.UNAVAILABLE, "DRAINING")
+    await draining.start()
+    caller = make_caller([draining.target, decoding.target])
+
+    assert (await caller.call("status", "gen-1")).phase == "decoding"
+    await draining.stop()
+
+
+async def test_a_generation_that_may_be_at_a_replica_that_is_down_is_not_said_to_be_unknown(
+    make_caller: MakeCaller, server: ScriptedServer, dead: str
+) -> None:
+    server.refuse(grpc.StatusCode.NOT_FOUND, "GENERATION_NOT_FOUND")
+    caller = make_caller([dead, server.target])
+
+    with pytest.raises(APIConnectionError):
+        await caller.call("status", "gen-1")
+    assert len(server.asked) == 1
+
+
+async def test_a_refusal_of_the_question_is_no_reason_to_ask_others(
+    make_caller: MakeCaller, decoding: ScriptedServer
+) -> None:
+    strict = ScriptedServer()
+    strict.refuse(grpc.StatusCode.PERMISSION_DENIED, "FORBIDDEN")
+    await strict.start()
+    caller = make_caller([strict.target, decoding.target])
+
+    with pytest.raises(PermissionDeniedError):
+        await caller.call("status", "gen-1")
+    await strict.stop()

@@ -4,10 +4,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 
+import grpc
 import pytest
+from google.rpc import error_details_pb2
 
 from penstock import APITimeoutError, ConnectTimeout, FirstTokenTimeout, IdleTimeout, Retry, Timeout
+from penstock.v1 import generation_pb2 as pb
 from tests.client.conftest import Caller, MakeCaller
+from tests.client.script import Failure
 from tests.client.scripted_server import ScriptedServer
 
 ONCE = Retry(attempts=1)
@@ -95,6 +99,24 @@ async def test_a_next_chunk_that_does_not_come_is_an_idle_timeout_with_what_came
     assert caught.value.partial.text == "Hello"
     assert caught.value.resume_token is None
     await asyncio.wait_for(server.cancelled.wait(), 5)
+
+
+async def test_a_first_chunk_of_a_continuation_that_does_not_come_is_a_first_token_timeout(
+    make_caller: MakeCaller, server: ScriptedServer
+) -> None:
+    server.answers["Tokenize"] = pb.TokenizeResponse(token_ids=[90])
+    server.script_texts = {(90,): "Once ", (90, 0): "Once Hello"}
+    lost = error_details_pb2.ErrorInfo(reason="GENERATION_NOT_FOUND", domain="penstock")
+    server.failures = [Failure(grpc.StatusCode.NOT_FOUND, "there is no such generation", [lost], after=1)]
+    stream = make_caller(server.target, timeout=Timeout(first_token=0.5)).stream("Once", resume=True)
+    await stream.read()
+    await asyncio.sleep(0.6)  # the time for the first chunk is over before the stream breaks
+    server.block_after = 0
+
+    with pytest.raises(FirstTokenTimeout) as caught:
+        await asyncio.wait_for(stream.all(), 5)
+
+    assert caught.value.partial.text == "Hello"
 
 
 async def test_a_slow_reader_is_not_an_idle_server(make_caller: MakeCaller, server: ScriptedServer) -> None:

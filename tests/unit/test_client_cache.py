@@ -7,13 +7,14 @@ from google.protobuf.descriptor import Descriptor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock import Cache
+from penstock import Cache, Timeout
 from penstock.accumulate import Accumulator
 from penstock.arguments import ArgumentTypeError, ArgumentValueError
 from penstock.caching.cache_key import IN_NO_KEY, repeatable, request_key, whole
-from penstock.caching.model_identity import KnownModels, identify
+from penstock.caching.model_identity import ASKING_SECONDS, KnownModels, asking_terms, identify
 from penstock.caching.replayed import one_chunk
 from penstock.requests import batch_request, generate_request
+from penstock.terms import Defaults
 from penstock.v1 import generation_pb2 as pb
 from penstock.v1 import models_pb2
 
@@ -301,6 +302,24 @@ def test_what_the_server_said_is_trusted_for_its_time() -> None:
     known.forget("prod")
     assert known.get("prod", 101) is None
     assert known.get("other", 101) is None
+
+
+@pytest.mark.parametrize(
+    ("timeout", "seconds"),
+    [
+        (Timeout(), ASKING_SECONDS),
+        (Timeout(total=60, first_token=30), ASKING_SECONDS),
+        (Timeout(total=60, first_token=1), 1),
+        (Timeout(total=2.5), 1.5),
+    ],
+)
+def test_the_question_which_model_it_is_leaves_time_for_the_call(timeout: Timeout, seconds: float) -> None:
+    terms = Defaults(timeout=timeout, metadata=(("x-tenant", "a"),)).terms(now=100)
+
+    asking = asking_terms(terms, now=101)
+
+    assert (asking.ends, asking.timeout.total) == (101 + seconds, seconds)
+    assert (asking.timeout.connect, asking.metadata) == (terms.timeout.connect, terms.metadata)
 
 
 def test_an_answer_as_one_chunk_is_the_answer() -> None:

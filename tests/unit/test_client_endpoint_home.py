@@ -6,10 +6,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
+
 from penstock.channel import Dialer, Security
 from penstock.endpoints.home import Home
 from penstock.endpoints.lease import Lease
+from penstock.endpoints.lookup import SOONEST_SECONDS
 from penstock.endpoints.settings import PoolSettings
+from penstock.endpoints.standing import FAILURES_TO_EJECT, LONGEST_COOLDOWN_SECONDS
 from penstock.endpoints.targets import Address, parse_targets
 
 
@@ -94,3 +98,46 @@ def test_a_channel_that_nothing_uses_any_more_is_let_go() -> None:
     gc.collect()
 
     assert not [thing for thing in gc.get_objects() if type(thing) is Calls]
+
+
+def test_a_name_that_no_thread_can_look_up_is_looked_up_later_and_calls_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    home = Home(PoolSettings(parse_targets("dns:///llm.test:1"), Dialer(), clock=lambda: now), DialOnly())
+
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", no_thread)
+        home.look_up()
+        assert home.acquire(()).endpoint == "llm.test:1"
+    assert home.resolved.done()
+
+    asked = threading.Event()
+    monkeypatch.setattr("penstock.endpoints.home.resolve", lambda _: asked.set() or [])
+    now = SOONEST_SECONDS
+    home.acquire(())
+    assert asked.wait(20)
+
+
+def test_a_probe_that_cannot_be_sent_costs_no_call_and_is_sent_later() -> None:
+    now = 0.0
+    io = DialOnly()
+    probed: list[Calls] = []
+
+    def fail(calls: Calls, report: Callable[[bool], None]) -> None:
+        probed.append(calls)
+        raise RuntimeError("can't start new thread")
+
+    io.probe = fail  # type: ignore[method-assign]
+    home = Home(PoolSettings(parse_targets(["a:1", "b:1"]), Dialer(), clock=lambda: now), io)
+    for _ in range(FAILURES_TO_EJECT):
+        lease = home.lease_of("a:1")
+        assert lease is not None
+        lease.release(True)
+
+    for later in (1, 2):
+        now = later * LONGEST_COOLDOWN_SECONDS
+        lease = home.acquire(())
+        assert lease.endpoint == "b:1"
+        assert len(probed) == later

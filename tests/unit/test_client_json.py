@@ -103,6 +103,11 @@ BROKEN = {
         "{'name': 'Ada', 'ok': True, 'no': None}",
         {"name": "Ada", "ok": True, "no": None},
     ),
+    "what looks like comments in single quotes": (
+        "{'url': 'http://a.org/a', 'color': '#fff', 'c': '/* no */', 'b': [1, 2]}",
+        {"url": "http://a.org/a", "color": "#fff", "c": "/* no */", "b": [1, 2]},
+    ),
+    "comments between single quotes": ("{'name': 'Ada', # it's her\n'age': 3 // years\n}", {"name": "Ada", "age": 3}),
     "inside a tag": ('[CONTENT]\n{"name": "Ada",}\n[/CONTENT]', {"name": "Ada"}),
     "inside a tag that ends with itself": ('[CONTENT]\n{"name": "Ada"\n[CONTENT]', {"name": "Ada"}),
     "inside a fence": ('```json\n{"name": "Ada", // who\n}\n```', {"name": "Ada"}),
@@ -128,12 +133,67 @@ def test_nothing_is_mended_unasked(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        'Step [2]: done. {"name": "Ada"}',
+        'After [1] and [2, 3]:\n```json\n{"name": "Ada"}\n```\nSee [4] and {this}.',
+        'As in [1] and [sic]: so "[2] or {x}" it is. {"name": "Ada"}',
+        '[ ] to do: {"name": "Ada"} or [{"name": "Bob"}]',
+    ],
+)
+@pytest.mark.parametrize("schema", [None, PERSON, Person], ids=["none", "dict", "pydantic"])
+def test_lists_among_words_are_not_taken_for_the_object(text: str, schema: Any) -> None:
+    answer = read(text, schema, repair=False)
+
+    assert (answer.value, answer.repaired) == (Person(name="Ada") if schema is Person else {"name": "Ada"}, False)
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        (PERSON, {"name": "Ada"}),
+        ({"type": "array", "items": {"type": "string"}}, ["a"]),
+        ({"required": ["age"]}, {"age": 3}),
+        ({"items": {"required": ["none"]}, "type": "array"}, [2]),
+    ],
+)
+def test_of_several_documents_among_words_the_schema_tells_which_is_meant(schema: Any, value: Any) -> None:
+    text = 'See [2]. First {"age": 3} and then {"name": "Ada"}; also ["a"] or [{"b": 1}].'
+
+    answer = read(text, schema, repair=False)
+
+    assert (answer.value, answer.repaired) == (value, False)
+
+
+def test_an_object_behind_a_list_and_words_is_mended_like_any_other() -> None:
+    text = "Step [2]: done. {'name': 'Ada', 'friends': [{'name': 'Bob'}]}"
+
+    for schema in (None, {"required": ["name"], "type": "object"}):
+        answer = read(text, schema)
+        assert (answer.value, answer.repaired) == ({"name": "Ada", "friends": [{"name": "Bob"}]}, True)
+        with pytest.raises(InvalidJSONError):
+            read(text, schema, repair=False)
+
+
+def test_none_of_several_documents_is_taken_if_the_schema_permits_none() -> None:
+    with pytest.raises(InvalidJSONError, match="'name' is a required property"):
+        read('Step [2]: done. {"age": 3}', PERSON)
+
+
+def test_a_list_with_words_after_it_stays_the_document() -> None:
+    text = '["a", "b"] as in {docs}, [sic] and [1]'
+
+    assert read(text, repair=False).value == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
         "",
         "Sorry, I cannot.",
         "42",
         '"text"',
         '{"a": 1}\n{"b": 2}',
         '{"a": 1}, {"b": 2}',
+        'Step [2]: done. {"a": 1}\n{"b": 2}',
         "NaN",
         "[" * 100_000,
     ],

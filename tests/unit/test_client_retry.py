@@ -1,5 +1,8 @@
 """Whether and when something is tried again, resumed or given up; and which limit on waiting passes when."""
 
+import heapq
+import random
+
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
@@ -104,15 +107,76 @@ def test_the_budget_stops_retries_at_its_half_and_successes_earn_them_back() -> 
     assert attempts(retry, budget=budget).failed(LOST, 0.0, 0.0, untried=False) is not None
 
 
+def fail(budget: RetryBudget, error: APIError, began: float, now: float, endpoint: str = "a:1") -> None:
+    attempts(Retry(attempts=100), budget=budget).failed(error, began, now, False, endpoint)
+
+
 def test_the_calls_of_one_broken_connection_take_one_token_together() -> None:
     budget = RetryBudget()
 
-    for _ in range(100):
-        assert attempts(budget=budget).failed(LOST, 1.0, 2.0, untried=False) is not None
+    for call in range(100):
+        fail(budget, LOST, began=1.0, now=2.0 + call / 2000)
     assert budget.tokens == 9
-    attempts(budget=budget).failed(LOST, 2.0, 3.0, untried=False)
+    fail(budget, LOST, began=2.06, now=2.07)
 
     assert budget.tokens == 8
+
+
+def test_the_connections_to_two_replicas_that_break_at_once_take_a_token_each() -> None:
+    budget = RetryBudget()
+
+    for call in range(100):
+        fail(budget, LOST, began=1.0, now=2.0 + call / 2000, endpoint=f"{'ab'[call % 2]}:1")
+
+    assert budget.tokens == 8
+
+
+@pytest.mark.parametrize(
+    "error", [failure(Code.UNAVAILABLE, "LOADING"), failure(Code.ABORTED), failure(Code.RESOURCE_EXHAUSTED, "QUOTA", 1)]
+)
+def test_calls_that_fail_by_themselves_take_a_token_each_however_much_they_overlap(error: APIError) -> None:
+    budget = RetryBudget()
+
+    for call in range(4):
+        fail(budget, error, began=1.0, now=2.0 + call / 2000)
+
+    assert budget.tokens == 6
+
+
+def test_a_hedge_takes_a_token_and_hides_no_failure() -> None:
+    budget = RetryBudget()
+
+    attempts(budget=budget).hedged()
+    fail(budget, LOST, began=0.0, now=0.01)
+
+    assert budget.tokens == 8
+
+
+@pytest.mark.parametrize("seconds", [0.01, 1, 5])
+@pytest.mark.parametrize("healthy", [0, 0.1, 0.5])
+def test_two_hundred_callers_in_a_partial_outage_do_not_double_the_load(seconds: float, healthy: float) -> None:
+    """Of overlapping attempts that last so long, this part succeeds."""
+    chance, budget, retry = random.Random(1), RetryBudget(), Retry(base=0)
+    calls = [(chance.random() * seconds, caller) for caller in range(200)]
+    under_way = dict.fromkeys(range(200), attempts(retry, budget=budget))
+    made = begun = 0
+    for _ in range(20_000):
+        ends, caller = heapq.heappop(calls)
+        made += 1
+        call = under_way[caller]
+        if chance.random() < healthy:
+            call.succeeded()
+            delay = None
+        else:
+            delay = call.failed(LOST, ends - seconds, ends, False, f"{caller % 4}:1")
+        if delay is None:
+            begun += 1
+            under_way[caller] = attempts(retry, budget=budget)
+        else:
+            call.made += 1
+        heapq.heappush(calls, (ends + seconds, caller))
+
+    assert made / begun < 2
 
 
 @given(st.lists(st.booleans(), max_size=400))
@@ -120,7 +184,7 @@ def test_the_budget_stays_between_empty_and_full(outcomes: list[bool]) -> None:
     budget = RetryBudget()
 
     for succeeded in outcomes:
-        budget.succeeded(0.1) if succeeded else budget.failed(0.0, 0.0)
+        budget.succeeded(0.1) if succeeded else budget.spent()
 
     assert 0 <= budget.tokens <= 10
 
@@ -193,6 +257,23 @@ def test_what_ended_the_generation_itself_stands(error: APIError) -> None:
     assert recovery().step(error, 0.0, known=True, others=True) is None
 
 
+def test_a_replica_without_a_connection_is_passed_over_if_there_is_another() -> None:
+    assert recovery().step(ConnectTimeout("late"), 0.0, known=True, others=False) is None
+    lost = recovery()
+    lost.step(failure(Code.NOT_FOUND, "GENERATION_NOT_FOUND"), 0.0, known=True, others=True)
+
+    step = lost.step(ConnectTimeout("late"), 1.0, known=True, others=True)
+
+    assert step is not None
+    assert step.how is How.CONTINUE
+
+
+def test_a_server_may_forbid_to_go_on() -> None:
+    error = _error(Code.UNAVAILABLE, "go away", [], (("grpc-retry-pushback-ms", "-1"),), None)
+
+    assert recovery().step(error, 0.0, known=True, others=True) is None
+
+
 def test_a_break_is_waited_out_for_as_long_as_a_stream_may_be_idle() -> None:
     assert recovery(idle=2.0).step(LOST, 0.0, known=True, others=False) is not None
     patient = recovery(idle=2.0)
@@ -217,9 +298,13 @@ def test_each_chunk_begins_the_patience_anew() -> None:
     id=st.text(min_size=1, max_size=40),
     next_seq=st.integers(0, 1 << 40),
     offset=st.integers(0, 1 << 40),
+    shows_token_ids=st.booleans(),
+    prompt_tokens=st.none() | st.integers(0, 1 << 20),
 )
-def test_a_token_says_where_to_read_on(endpoint: str, id: str, next_seq: int, offset: int) -> None:
-    point = ResumePoint(endpoint, id, next_seq, offset)
+def test_a_token_says_where_to_read_on(
+    endpoint: str, id: str, next_seq: int, offset: int, shows_token_ids: bool, prompt_tokens: int | None
+) -> None:
+    point = ResumePoint(endpoint, id, next_seq, offset, shows_token_ids, 1, prompt_tokens, 7)
 
     token = point.token()
 
@@ -273,6 +358,22 @@ def test_a_reader_is_given_up_when_it_waits_longer_than_the_limit_and_never_befo
         assert expired_at == []
         watch.output_came()
         allowed = idle
+
+
+def test_a_limit_on_first_chunks_alone_holds_again_when_another_replica_goes_on() -> None:
+    expired: list[float] = []
+    watch = Watch(None)
+    watch.begin(lambda: expired.append(0.0), 30.0)
+    watch.look(0.0)
+    watch.output_came()
+    assert watch.look(30.0) is None
+
+    assert watch.begin(lambda: expired.append(90.0), 30.0)
+    watch.waiting_since = 60.0
+    assert watch.look(60.0) == 90.0
+    watch.look(90.0)
+
+    assert expired == [90.0]
 
 
 def test_a_watch_without_limits_needs_nobody_to_look() -> None:

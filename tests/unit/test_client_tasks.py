@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sqlite3
@@ -308,6 +309,55 @@ def test_a_file_that_fails_later_does_not_hurt_the_stream(
     assert f"task {recorder.id} could not be kept" in caplog.text
 
 
+def fill_the_disk(connection: sqlite3.Connection) -> None:
+    connection.execute("CREATE TRIGGER full BEFORE INSERT ON pieces BEGIN SELECT RAISE(ABORT, 'the disk is full'); END")
+
+
+def empty_the_disk(connection: sqlite3.Connection) -> None:
+    connection.execute("DROP TRIGGER full")
+
+
+def test_chunks_whose_write_failed_are_written_with_the_next(
+    recorder: TaskRecorder, store: Store, clock: Clock
+) -> None:
+    recorder.received(chunk(0, "one "), POINT)
+    assert only(store).partial.text == "one "
+
+    store.run(fill_the_disk)
+    for seq, text in ((1, "two "), (2, "three ")):
+        clock.now += WRITE_SECONDS
+        recorder.received(chunk(seq, text), POINT)
+        assert (only(store).next_seq, only(store).partial.text) == (1, "one ")
+    store.run(empty_the_disk)
+    clock.now += WRITE_SECONDS
+    recorder.received(chunk(3, "four"), POINT)
+
+    assert (only(store).next_seq, only(store).partial.text) == (4, "one two three four")
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_stream_that_breaks_during_a_write_loses_and_doubles_nothing(
+    recorder: TaskRecorder, store: Store, clock: Clock, fails: bool
+) -> None:
+    recorder.received(chunk(0, "one "), POINT)
+    assert only(store).partial.text == "one "
+    go_on = threading.Event()
+    store.run(lambda connection: go_on.wait(20))
+    clock.now += WRITE_SECONDS
+
+    if fails:
+        store.run(fill_the_disk)
+    recorder.received(chunk(1, "two "), POINT)
+    if fails:
+        store.run(empty_the_disk)
+    recorder.received(chunk(2, "three"), POINT)
+    recorder.ended(APIConnectionError("gone"))
+    go_on.set()
+
+    task = only(store)
+    assert (task.state, task.next_seq, task.partial.text) == ("interrupted", 3, "one two three")
+
+
 def process(code: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True)
 
@@ -351,6 +401,45 @@ def test_what_was_asked_before_the_process_ends_is_written(path: Path) -> None:
     assert process(code, str(path)).wait() == 0
 
     assert only(Store(path)).request.prompt == "Once"
+
+
+def test_the_file_can_be_used_and_closed_until_the_process_ends(path: Path) -> None:
+    code = """if True:
+        import atexit, sys
+        made = []
+        @atexit.register  # so early, it runs last
+        def at_exit():
+            store, recorder = made
+            print([task.id for task in store.run(rows.everything).result()] == [recorder.id])
+            recorder.ended(None)
+            store.close()
+        from penstock.tasks import rows
+        from penstock.tasks.recorder import TaskRecorder
+        from penstock.tasks.store import Store
+        from penstock.v1.generation_pb2 import GenerateRequest
+        made.append(Store(sys.argv[1]))
+        made.append(TaskRecorder.of_new(made[0], GenerateRequest(prompt="Once"), "", None, None))
+    """
+    child = process(code, str(path))
+
+    try:
+        assert child.communicate(timeout=30)[0] == "True\n"
+    finally:
+        child.kill()
+
+    assert kept(Store(path)) == []
+
+
+def test_the_files_thread_ends_with_its_store(path: Path) -> None:
+    others = set(threading.enumerate())
+    store = Store(path)
+    (thread,) = set(threading.enumerate()) - others
+
+    del store
+    gc.collect()
+
+    thread.join(20)
+    assert not thread.is_alive()
 
 
 def test_processes_that_open_a_new_file_together_all_write_to_it(path: Path) -> None:

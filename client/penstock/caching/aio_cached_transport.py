@@ -6,9 +6,11 @@ import time
 from typing import TYPE_CHECKING
 
 from penstock.aio_transport import AsyncTransport
+from penstock.caching.cache_key import shareable
 from penstock.caching.cache_use import Caching, Question
 from penstock.caching.cached_calls import AsyncKeptCall, AsyncLateCall, AsyncReplay
-from penstock.caching.model_identity import ModelIdentity
+from penstock.caching.late_course import LateCourse
+from penstock.caching.model_identity import ModelIdentity, asking_terms
 from penstock.caching.replayed import one_chunk
 from penstock.caching.single_flight import AsyncFlights
 from penstock.client_parts import ClientParts
@@ -51,6 +53,8 @@ class AsyncCachedTransport(AsyncTransport):
             return await self._asked(question)
         if found := self._caching.found(question, "Generate", time.monotonic()):
             return found
+        if not shareable(request):
+            return await self._asked(question)
         reply, joined = await self._flights.run(question.key, lambda: self._asked(question), terms.ends)
         return self._caching.joined(reply, question, "Generate") if joined else reply
 
@@ -60,22 +64,23 @@ class AsyncCachedTransport(AsyncTransport):
             return super().stream(request, terms)
         identity = self._caching.identity(request.model, time.monotonic())
         if identity is None:
-            course = self._course(request, terms)
-            return AsyncStream(AsyncLateCall(course, self._begun(course, request, use)), self)
+            late = LateCourse(self._unobserved, request, terms)
+            return AsyncStream(AsyncLateCall(late, self._begun(late, request, use)), self)
         question = Question(request, terms, identity)
         if use == "use" and (found := self._caching.found(question, "StreamGenerate", time.monotonic())):
             course = StreamCourse(self._unobserved, request, terms)
             return AsyncStream(AsyncReplay(course, one_chunk(found.proto)), self)
         return AsyncStream(self._kept(question, self._course(request, terms)), self)
 
-    async def _begun(self, course: StreamCourse, request: GenerateRequest, use: CacheUse) -> AsyncChunkCall:
+    async def _begun(self, late: LateCourse, request: GenerateRequest, use: CacheUse) -> AsyncChunkCall:
         """What `stream` does, where the server has to say first which model it is."""
-        question = await self._question(request, course.terms)
+        question = await self._question(request, late.terms)
+        if question and use == "use" and (found := self._caching.found(question, "StreamGenerate", time.monotonic())):
+            return AsyncReplay(late, one_chunk(found.proto))
+        late.begin(self._course(request, late.terms))
         if question is None:
-            return AsyncResilientCall(self._parts, self._cancels, course)
-        if use == "use" and (found := self._caching.found(question, "StreamGenerate", time.monotonic())):
-            return AsyncReplay(course, one_chunk(found.proto))
-        return self._kept(question, course)
+            return AsyncResilientCall(self._parts, self._cancels, late)
+        return self._kept(question, late)
 
     def _kept(self, question: Question, course: StreamCourse) -> AsyncKeptCall:
         call = AsyncResilientCall(self._parts, self._cancels, course)
@@ -91,9 +96,10 @@ class AsyncCachedTransport(AsyncTransport):
         name = request.model
         identity = self._caching.identity(name, time.monotonic())
         if identity is None:
+            asking = asking_terms(terms, time.monotonic())
             try:
                 identity, _ = await self._model_flights.run(
-                    (name, terms.metadata), lambda: self._identify(name, terms), terms.ends
+                    (name, terms.metadata), lambda: self._identify(name, asking), asking.ends
                 )
             except APIError:
                 return None

@@ -11,6 +11,7 @@ from penstock.v1.generation_pb2 import (
     FinishReason,
     GenerateRequest,
     GenerateResponse,
+    OnDeadline,
     ResponseOptions,
 )
 
@@ -57,6 +58,11 @@ def repeatable(request: GenerateRequest) -> bool:
     if not greedy and not sampling.HasField("seed"):
         return False
     return not request.bypass_prefix_cache and not _fetches(request)
+
+
+def shareable(request: GenerateRequest) -> bool:
+    """Whether an identical call can have the same answer while it is made: not if its own deadline cuts that short."""
+    return request.on_deadline != OnDeadline.ON_DEADLINE_RETURN_PARTIAL
 
 
 def whole(response: GenerateResponse) -> bool:

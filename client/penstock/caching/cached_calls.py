@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import threading
 from collections.abc import Callable, Coroutine
-from typing import Any, Generic, TypeVar
+from concurrent.futures import CancelledError, Future, InvalidStateError
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from penstock.accumulate import Accumulator
 from penstock.cancellation import closed_early
@@ -13,6 +17,9 @@ from penstock.reply import Reply
 from penstock.resilience.stream_course import StreamCourse
 from penstock.stream import AsyncSource, Source
 from penstock.v1.generation_pb2 import GenerateChunk
+
+if TYPE_CHECKING:
+    from penstock.caching.cache_use import Question
 
 SourceT = TypeVar("SourceT", Source, AsyncSource)
 
@@ -86,17 +93,21 @@ class AsyncKeptCall(_Kept[AsyncSource]):
 
 
 class LateCall:
-    """A call that begins with its first `read`, which may have to ask what it is."""
+    """A call that begins with its first `read`, which asks first which model it is for."""
 
-    def __init__(self, course: StreamCourse, begin: Callable[[], Source]) -> None:
+    def __init__(
+        self, course: StreamCourse, ask: Callable[[], Question | None], begin: Callable[[Question | None], Source]
+    ) -> None:
         self.course = course
+        self._ask = ask
         self._begin = begin
+        self._asked: Future[Question | None] = Future()
         self._call: Source | None = None
         self._closed = False
 
     def read(self) -> GenerateChunk | None:
         if self._call is None and not self._closed:
-            self._call = self._begin()
+            self._call = self._begin(self._question())
         if self._call is None or self._closed:
             self.drop()
             raise closed_early(self.course.request.request_id or None)
@@ -104,6 +115,7 @@ class LateCall:
 
     def cancel(self) -> None:
         self._closed = True
+        self._asked.cancel()
         if self._call is not None:
             self._call.cancel()
 
@@ -111,6 +123,22 @@ class LateCall:
         self._closed = True
         if self._call is not None:
             self._call.drop()
+
+    def _question(self) -> Question | None:
+        """Asked in a thread of its own, because a unary call cannot be called off: `cancel` ends the waiting."""
+        context = contextvars.copy_context()  # traces are in it
+        threading.Thread(target=context.run, args=(self._answer,), name="penstock-model", daemon=True).start()
+        try:
+            return self._asked.result()
+        except CancelledError:
+            raise closed_early(self.course.request_id) from None
+
+    def _answer(self) -> None:
+        with suppress(InvalidStateError):  # nobody waits for it any more
+            try:
+                self._asked.set_result(self._ask())
+            except Exception as error:
+                self._asked.set_exception(error)
 
 
 class AsyncLateCall:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
+from penstock.caching.cache_key import shareable
 from penstock.caching.cache_use import Caching, Question
 from penstock.caching.cached_calls import KeptCall, LateCall, Replay
-from penstock.caching.model_identity import ModelIdentity
+from penstock.caching.late_course import LateCourse
+from penstock.caching.model_identity import ModelIdentity, asking_terms
 from penstock.caching.replayed import one_chunk
 from penstock.caching.single_flight import Flights
 from penstock.client_parts import ClientParts
@@ -50,6 +53,8 @@ class CachedTransport(Transport):
             return self._asked(question)
         if found := self._caching.found(question, "Generate", time.monotonic()):
             return found
+        if not shareable(request):
+            return self._asked(question)
         reply, joined = self._flights.run(question.key, lambda: self._asked(question), terms.ends)
         return self._caching.joined(reply, question, "Generate") if joined else reply
 
@@ -59,21 +64,22 @@ class CachedTransport(Transport):
             return super().stream(request, terms)
         identity = self._caching.identity(request.model, time.monotonic())
         if identity is None:
-            course = self._course(request, terms)
-            return Stream(LateCall(course, lambda: self._begun(course, request, use)), self)
+            late = LateCourse(self._unobserved, request, terms)
+            ask = partial(self._question, request, terms)
+            return Stream(LateCall(late, ask, lambda question: self._begun(late, question, request, use)), self)
         question = Question(request, terms, identity)
         if use == "use" and (found := self._caching.found(question, "StreamGenerate", time.monotonic())):
             return Stream(Replay(StreamCourse(self._unobserved, request, terms), one_chunk(found.proto)), self)
         return Stream(self._kept(question, self._course(request, terms)), self)
 
-    def _begun(self, course: StreamCourse, request: GenerateRequest, use: CacheUse) -> Source:
+    def _begun(self, late: LateCourse, question: Question | None, request: GenerateRequest, use: CacheUse) -> Source:
         """What `stream` does, where the server has to say first which model it is."""
-        question = self._question(request, course.terms)
+        if question and use == "use" and (found := self._caching.found(question, "StreamGenerate", time.monotonic())):
+            return Replay(late, one_chunk(found.proto))
+        late.begin(self._course(request, late.terms))
         if question is None:
-            return ResilientCall(self._parts, self._watchdog, self._cancels, course)
-        if use == "use" and (found := self._caching.found(question, "StreamGenerate", time.monotonic())):
-            return Replay(course, one_chunk(found.proto))
-        return self._kept(question, course)
+            return ResilientCall(self._parts, self._watchdog, self._cancels, late)
+        return self._kept(question, late)
 
     def _kept(self, question: Question, course: StreamCourse) -> KeptCall:
         call = ResilientCall(self._parts, self._watchdog, self._cancels, course)
@@ -89,9 +95,10 @@ class CachedTransport(Transport):
         name = request.model
         identity = self._caching.identity(name, time.monotonic())
         if identity is None:
+            asking = asking_terms(terms, time.monotonic())
             try:
                 identity, _ = self._model_flights.run(
-                    (name, terms.metadata), lambda: self._identify(name, terms), terms.ends
+                    (name, terms.metadata), lambda: self._identify(name, asking), asking.ends
                 )
             except APIError:
                 return None

@@ -7,10 +7,15 @@ the server (GetModel), and trusts the answer for a few seconds.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
+from penstock.terms import Terms
 from penstock.v1.generation_pb2 import GenerateResponse
 from penstock.v1.models_pb2 import Adapter, Model
+
+# A server that does not say which model it is in this time holds no call up for longer.
+ASKING_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,13 @@ def identify(name: str, model: Model) -> ModelIdentity:
 def _adapter(name: str, model: Model) -> Adapter | None:
     target = next((alias.target for alias in model.adapter_aliases if alias.name == name), name)
     return next((each for each in model.adapters if f"{each.name}@{each.version}" == target), None)
+
+
+def asking_terms(terms: Terms, now: float) -> Terms:
+    """Those of the question which model it is, for a call with these: it is to leave time for the call itself."""
+    limits = (terms.left(now), terms.timeout.first_token, ASKING_SECONDS)
+    limit = min(each for each in limits if each is not None)
+    return dataclasses.replace(terms, timeout=dataclasses.replace(terms.timeout, total=limit), ends=now + limit)
 
 
 class KnownModels:

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from penstock.cli.connection import Connection
 from penstock.cli.option_groups import expanded
-from penstock.cli.output import print_json, stdout_console
+from penstock.cli.output import print_json, print_text, stdout_console
 from penstock.cli.terminal_text import printable
 from penstock.openai_shape.model_types import Model
 
@@ -53,7 +53,7 @@ def load(*, name: Name, version: Version, as_json: AsJson = False, connection: C
     if as_json:
         print_json(adapter.to_dict())
     else:
-        print(adapter.id)
+        print_text(adapter.id)
 
 
 @adapters.command()
@@ -87,7 +87,7 @@ def alias(
     if as_json:
         print_json({"alias": name, "means": means, "before": before})
     elif before:
-        print(before)
+        print_text(before)
 
 
 def _aliases(model: Model, adapter: str) -> list[str]:

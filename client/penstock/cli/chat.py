@@ -14,7 +14,7 @@ from penstock.cli.chat_commands import Leave, is_command, message_of, run_comman
 from penstock.cli.connection import Connection
 from penstock.cli.conversation import Conversation
 from penstock.cli.failures import say
-from penstock.cli.terminal_text import printable
+from penstock.cli.output import print_text
 from penstock.errors import APIError
 
 
@@ -68,8 +68,7 @@ def _ask() -> str | None:
 
 def _do(line: str, conversation: Conversation) -> None:
     if is_command(line):
-        shown = run_command(line, conversation)
-        print(printable(shown) if sys.stdout.isatty() else shown, flush=True)
+        print_text(run_command(line, conversation))
         return
     try:
         _answer(conversation, message_of(line))

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from google.protobuf.json_format import MessageToJson
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from penstock.cli.answer_options import AnswerOptions
 from penstock.cli.answer_printer import AnswerPrinter
 from penstock.cli.connection import Connection
+from penstock.cli.output import print_json, print_text
 from penstock.stream import Stream
 
 
@@ -61,7 +62,10 @@ def generate(
                 _print_chunks(chunks, as_json=as_json)
         else:
             reply = client.generate(**options)
-            print(_line(reply.proto) if as_json else reply.text)
+            if as_json:
+                _print_message(reply.proto)
+            else:
+                print_text(reply.text)
 
 
 def _prompt(given: str | None) -> str:
@@ -94,7 +98,7 @@ def _schema(file: Path) -> dict[str, object]:
 def _print_chunks(chunks: Stream, *, as_json: bool) -> None:
     if as_json:
         for chunk in chunks:
-            print(_line(chunk.proto), flush=True)
+            _print_message(chunk.proto)
         return
     printer, begun = AnswerPrinter(), False
     try:
@@ -106,5 +110,5 @@ def _print_chunks(chunks: Stream, *, as_json: bool) -> None:
             printer.end()
 
 
-def _line(message: Message) -> str:
-    return MessageToJson(message, preserving_proto_field_name=True, indent=None, ensure_ascii=False)
+def _print_message(message: Message) -> None:
+    print_json(MessageToDict(message, preserving_proto_field_name=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from urllib.parse import urlsplit
 
 from penstock.cli.service_metrics import Reading, read_metrics
@@ -47,5 +48,7 @@ def look(url: str, timeout: float) -> Reading:
         raise NoMetrics(f"{url} answers {error.code} {error.reason}") from error
     except urllib.error.URLError as error:
         raise NoMetrics(f"{url} cannot be read: {error.reason}") from error
+    except HTTPException as error:  # it can quote what came, bytes of another protocol included
+        raise NoMetrics(f"{url} cannot be read: {error!r}") from error
     except (OSError, ValueError, KeyError) as error:
         raise NoMetrics(f"{url} has no metrics: {error}") from error

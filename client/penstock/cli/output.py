@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 from rich.console import Console
 
+from penstock.cli.terminal_text import printable
+
 PIPED_COLUMNS = 200  # tables in a pipe or a file are not folded at 80
 
 
@@ -26,6 +28,12 @@ def _console(terminal: bool, *, stderr: bool) -> Console:
     return Console(stderr=stderr, force_terminal=terminal, width=columns, highlight=False, markup=False, emoji=False)
 
 
+def print_text(text: str) -> None:
+    """Print what a model or a server wrote, and an end of line, at once; on a terminal without control characters."""
+    print(printable(text) if sys.stdout.isatty() else text, flush=True)
+
+
 def print_json(fields: Mapping[str, object]) -> None:
     """Print one JSON object on a line of its own, at once."""
-    print(json.dumps(fields, ensure_ascii=False, allow_nan=False), flush=True)
+    # JSON itself escapes the control characters of ASCII only, and a terminal obeys those of Latin-1 too.
+    print(json.dumps(fields, ensure_ascii=sys.stdout.isatty(), allow_nan=False), flush=True)

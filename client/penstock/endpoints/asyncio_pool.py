@@ -28,6 +28,7 @@ class AsyncEndpointPool:
     def __init__(self, settings: PoolSettings) -> None:
         self._settings = settings
         self._homes: dict[tuple[int, asyncio.AbstractEventLoop], Home[AsyncCalls]] = {}
+        self._sleepers: set[asyncio.Future[None]] = set()
         self.closed = False
 
     async def resolved(self, timeout: float | None = None) -> None:
@@ -58,11 +59,23 @@ class AsyncEndpointPool:
             return []
         return (home or self._home()).statuses()
 
+    async def sleep(self, seconds: float, woken: asyncio.Future[None]) -> None:
+        """Until somebody sets `woken`, or closes the pool on this loop."""
+        self._sleepers.add(woken)
+        try:
+            if _here() in self._homes:
+                await asyncio.wait([woken], timeout=seconds)
+        finally:
+            self._sleepers.discard(woken)
+
     async def close(self) -> None:
         """Close the channels of this process and loop, which ends their open calls. Idempotent."""
         self.closed = True
         self._forget_finished_loops()
         home = self._homes.pop(_here(), None)
+        for woken in list(self._sleepers):
+            if woken.get_loop() is asyncio.get_running_loop() and not woken.done():
+                woken.set_result(None)
         if home is not None:
             await asyncio.gather(*(calls.close() for calls in home.close()))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import weakref
@@ -20,6 +21,8 @@ from penstock.endpoints.resolve import resolve
 from penstock.endpoints.settings import PoolSettings
 from penstock.endpoints.targets import Address
 from penstock.events import Event
+
+logger = logging.getLogger("penstock")
 
 
 class ChannelIO(Protocol[CallsT]):
@@ -56,11 +59,11 @@ class Home(Generic[CallsT]):
         with self._lock:
             lease = self._lease(self._directory.choose(avoid), now)
             lookups = self._directory.begin_lookups(now)
-            probes = [(endpoint, self._channel(endpoint, now).calls) for endpoint in self._directory.begin_probes(now)]
+            probes = self._directory.begin_probes(now)
         self._write_down()
         self._start(lookups)
-        for endpoint, calls in probes:
-            self._io.probe(calls, partial(self._probe_ended, endpoint))
+        for endpoint in probes:
+            self._probe(endpoint)
         return lease
 
     def lease_of(self, endpoint: str) -> Lease[CallsT] | None:
@@ -119,12 +122,29 @@ class Home(Generic[CallsT]):
         return endpoint.channel(now, security, self._settings.max_channels, dial)
 
     def _start(self, lookups: Sequence[Lookup]) -> None:
-        # Threads of our own, also for asyncio: its executor's would hold up the end of the program.
         for lookup in lookups:
+            self._start_lookup(lookup)
+
+    def _start_lookup(self, lookup: Lookup) -> None:
+        try:
+            # A thread of our own, also for asyncio: its executor's would hold up the end of the program.
             threading.Thread(target=self._look_up, args=(lookup,), name="penstock-lookup", daemon=True).start()
+        except RuntimeError as error:  # the system has no more threads
+            logger.warning("%s cannot be looked up: %s", lookup.name.host, error)
+            self._report(partial(self._looked_up, lookup, ()))
 
     def _look_up(self, lookup: Lookup) -> None:
         self._report(partial(self._looked_up, lookup, resolve(lookup.name)))
+
+    def _probe(self, endpoint: Endpoint[CallsT]) -> None:
+        try:
+            with self._lock:
+                calls = self._channel(endpoint, self._settings.clock()).calls
+            self._io.probe(calls, partial(self._probe_ended, endpoint))
+        except Exception as error:  # it is no call's own, and may not end one
+            logger.warning("%s cannot be probed: %s", endpoint.address.endpoint, error)
+            self._probe_ended(endpoint, False)
+        self._write_down()
 
     def _probe_ended(self, endpoint: Endpoint[CallsT], answers: bool) -> None:
         self._report(partial(self._probed, endpoint, answers))

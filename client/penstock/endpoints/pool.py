@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
+import threading
 from collections.abc import Callable, Collection
 
 import grpc
 
+from penstock import forks
 from penstock.calls import Calls
 from penstock.channel import Dialer, Security
 from penstock.endpoints.endpoint import EndpointStatus
@@ -27,6 +29,11 @@ class EndpointPool:
         # A forked child keeps its parent's entry: destroying those objects in the child could block.
         self._homes: dict[int, Home[Calls]] = {}
         self.closed = False
+        self.renew_locks()
+        forks.renew_locks_of(self)
+
+    def renew_locks(self) -> None:
+        self._sleepers: set[threading.Event] = set()
 
     def resolved(self, timeout: float | None = None) -> None:
         """Wait until each name of the target was looked up once, for at most `timeout` seconds.
@@ -49,6 +56,15 @@ class EndpointPool:
         """A lease of that endpoint, also if it is ejected; None if it is not among the target's (any more)."""
         return self._home().lease_of(endpoint)
 
+    def sleep(self, seconds: float, woken: threading.Event) -> None:
+        """Until somebody sets `woken`, or closes the pool."""
+        self._sleepers.add(woken)
+        try:
+            if not self.closed:
+                woken.wait(seconds)
+        finally:
+            self._sleepers.discard(woken)
+
     def endpoints(self) -> list[EndpointStatus]:
         """How each endpoint stands; nothing once closed, which a call that ends by that may find out while it asks."""
         home = self._homes.get(os.getpid())
@@ -59,9 +75,11 @@ class EndpointPool:
     def close(self) -> None:
         """Close this process's channels, which ends their open calls. Idempotent."""
         self.closed = True
+        for woken in list(self._sleepers):
+            woken.set()
         home = self._homes.pop(os.getpid(), None)
         for calls in home.close() if home is not None else ():
-            calls.channel.close()
+            calls.close()
 
     def _home(self) -> Home[Calls]:
         pid = os.getpid()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from penstock import arguments
 from penstock.arguments import ArgumentValueError
+from penstock.json_answers.documents import Parsed
 from penstock.json_answers.repairs import read_json, repair_library, with_schemas_keys
 from penstock.json_answers.schemas import Schema, read_schema
 from penstock.reply import Reply
@@ -97,14 +99,26 @@ class JsonQuestion:
         return JsonAnswer(value, repaired, reply)
 
     def _read(self, text: str) -> tuple[Any, bool]:
-        value, repaired = read_json(text, self._repair)
+        """The first document that the schema permits; without one the likeliest, whatever becomes of it."""
+        first, *others = read_json(text, self._repair)
         try:
-            return self._schema.validate(value), repaired
+            return self._checked(first)
+        except ValueError:
+            for other in others if self._schema.schema is not None else ():
+                with contextlib.suppress(ValueError):
+                    return self._checked(other)
+            raise
+
+    def _checked(self, read: Parsed | ValueError) -> tuple[Any, bool]:
+        if isinstance(read, ValueError):
+            raise read
+        try:
+            return self._schema.validate(read.value), read.repaired
         except ValueError:
             if not self._repair or self._schema.schema is None:
                 raise
-            mended = with_schemas_keys(value, self._schema.schema)
-            if mended == value:
+            mended = with_schemas_keys(read.value, self._schema.schema)
+            if mended == read.value:
                 raise
         return self._schema.validate(mended), True
 

@@ -17,14 +17,17 @@ _THOUGHTS_END = re.compile(r"</(?:think|thinking|thought|reasoning)>(?=\s*[{\[`<
 _TAG = re.compile(r"[^{\[<`]*[\[<]([A-Za-z][A-Za-z_ -]*)[\]>](?=\s*[{\[`])")
 _FENCE = re.compile(r"[^{\[]*?(```|~~~)[\w+-]*")
 _OPENS = re.compile(r"[{\[]")
+# Behind words: not "[sic]", nor "{name}".
+_OPENS_AGAIN = re.compile(r"""[{\[](?=\s*["'{\[\]}\d-])""")
 _CLOSERS = " \t\r\n,}]"
 
 
 class Parsed(NamedTuple):
-    """A document, and whether it needed a repair."""
+    """A document, whether it needed a repair, and what follows from where words after it may have another."""
 
     value: Any
     repaired: bool
+    rest: str = ""
 
 
 class SeveralDocumentsError(ValueError):
@@ -66,7 +69,8 @@ def parse_first(text: str) -> Parsed:
     closers = rest[: len(rest) - len(after)].strip()
     if closers and after:
         raise ValueError("there is more after the end of the JSON document")
-    return Parsed(value, repaired=bool(closers))
+    again = _OPENS_AGAIN.search(after)
+    return Parsed(value, repaired=bool(closers), rest=after[again.start() :] if again else "")
 
 
 def _after_thoughts(text: str) -> str:

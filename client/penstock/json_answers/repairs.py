@@ -28,15 +28,29 @@ def repair_library() -> Callable[[str], JsonValue]:
     return partial(json_repair.loads, skip_json_loads=True)
 
 
-def read_json(text: str, repair: bool) -> Parsed:
-    """The document of a model's answer, mended if it has to be and may. ValueError if there is none."""
+def read_json(text: str, repair: bool) -> list[Parsed | ValueError]:
+    """What may be the document of a model's answer, the likeliest first: mended if it has to be and may, or why not.
+
+    Never empty. Objects come before lists, for a short list among words is often a note: "see [2]".
+    """
     try:
-        return Parsed(parse(text), repaired=False)
-    except ValueError as error:
+        return [Parsed(parse(text), repaired=False)]
+    except ValueError:
         found = documents(text)
-        if not found:
-            raise ValueError("there is no JSON document in it") from error
-    return _read_first(found, repair)
+    objects: list[Parsed | ValueError] = []
+    lists: list[Parsed | ValueError] = []
+    while found:
+        read = _read(found, repair)
+        (objects if found[0].startswith("{") else lists).append(read)
+        found = [read.rest] if isinstance(read, Parsed) and read.rest else []
+    return [*objects, *lists] or [ValueError("there is no JSON document in it")]
+
+
+def _read(found: list[str], repair: bool) -> Parsed | ValueError:
+    try:
+        return _read_first(found, repair)
+    except ValueError as error:
+        return error
 
 
 def _read_first(found: list[str], repair: bool) -> Parsed:
@@ -61,13 +75,12 @@ def _attempt(found: str, repair: bool) -> Parsed | ValueError:
 
 
 def _mended(found: str) -> JsonValue:
-    bare = without_comments(found)
     try:
-        return parse_first(bare).value
+        return parse_first(without_comments(found)).value
     except ValueError:
         pass
     try:
-        value = repair_library()(bare)
+        value = repair_library()(found)  # which tells comments from single-quoted strings that look like them
     except RecursionError:
         raise ValueError("the JSON is nested too deep") from None
     if not isinstance(value, dict if found.startswith("{") else list):
@@ -76,7 +89,7 @@ def _mended(found: str) -> JsonValue:
 
 
 def without_comments(text: str) -> str:
-    """The text without `//`, `#` and `/* */` comments, except inside strings."""
+    """The text without `//`, `#` and `/* */` comments, except inside strings in double quotes."""
     return _STRING_OR_COMMENT.sub(lambda found: found[0] if found[0].startswith('"') else "", text)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Coroutine
+from contextlib import AbstractContextManager
 from time import monotonic
 from typing import Any
 
 from penstock.calls import AsyncCalls
-from penstock.cancellation import client_closed, closed_early
+from penstock.cancellation import closed_early, refused_if_closed
 from penstock.chunk_calls import AsyncChunkCall, AsyncEnded, AsyncStreamCall
 from penstock.client_parts import ClientParts
 from penstock.endpoints.asyncio_pool import AsyncEndpointPool
@@ -33,6 +35,7 @@ class AsyncResilientCall:
     def __init__(self, parts: ClientParts[AsyncEndpointPool], cancels: AsyncCancels, course: StreamCourse) -> None:
         self.course = course
         self._parts = parts
+        self._pid = os.getpid()
         self._cancels = cancels
         self._lease: Lease[AsyncCalls] | None = None
         self._inner: AsyncChunkCall | None = None
@@ -40,10 +43,16 @@ class AsyncResilientCall:
         self._added: GenerateChunk | None = None  # by the client itself, between two replicas
         self._failure: APIError | None = None  # for the first `read`
         self._wake: asyncio.Future[None] | None = None
-        self._loop = asyncio.get_running_loop()
-        if course.outlives_its_call:
-            cancels.expect(self)
-        self._beginning = None if self._begun_at_once() else self._loop.create_task(self._begin_first())
+        self._beginning: asyncio.Task[None] | None = None
+        try:
+            self._loop = asyncio.get_running_loop()
+            if course.outlives_its_call:
+                cancels.expect(self)
+            if not self._begun_at_once():
+                self._beginning = self._loop.create_task(self._begin_first())
+        except BaseException:
+            self._not_begun()
+            raise
 
     async def read(self) -> GenerateChunk | None:
         """The next chunk; None after the last. Raises APIError."""
@@ -53,9 +62,9 @@ class AsyncResilientCall:
                 inner = self._inner
                 if inner is None:
                     inner = self._inner = await self._begin_again()
-                    if self._added is not None:
-                        added, self._added = self._added, None
-                        return added
+                if self._added is not None:
+                    added, self._added = self._added, None
+                    return added
                 if watch.limited:
                     watch.waiting_since = monotonic()
                 chunk = await inner.read()
@@ -70,6 +79,8 @@ class AsyncResilientCall:
 
     def cancel(self) -> None:
         """The caller is done with the call: end it if it still runs. Wakes the reader."""
+        if self._pid != os.getpid():
+            return  # a forked child's copy: the call is its parent's
         course, lease, inner = self.course, self._lease, self._inner
         course.closed = True
         course.watch.over()
@@ -87,6 +98,10 @@ class AsyncResilientCall:
                 each.release(None)
         course.left()
 
+    def _not_begun(self) -> None:
+        self.course.over = self.course.begun  # what an earlier stream began may still be read on
+        self.cancel()
+
     def _cancel_generation(self, lease: Lease[AsyncCalls] | None) -> None:
         """Also where the connection is broken at the moment."""
         reached = lease or self._parts.lease_of(self.course.report.endpoint)
@@ -102,7 +117,7 @@ class AsyncResilientCall:
     def _begun_at_once(self) -> bool:
         """Begin, if there is nothing to wait for."""
         course = self.course
-        if course.begun or not _ran_through(self._parts.pool.resolved()):
+        if not _ran_through(self._parts.pool.resolved()) or course.begun:
             return False
         lease = self._acquire()
         if course.terms.timeout.connect is not None and not lease.calls.connected:
@@ -135,7 +150,7 @@ class AsyncResilientCall:
         if resumption is None or not course.begun:
             return await self._attempt()
         if course.how is How.RESUME:
-            lease = self._lease = self._parts.pool.lease_of(resumption.leg.endpoint)
+            lease = await self._lease_of(resumption.leg.endpoint)
             if lease is not None:
                 return await self._resume(lease, resumption.leg)
         return await self._continue(resumption)
@@ -187,7 +202,8 @@ class AsyncResilientCall:
         course.begins_at(lease.endpoint)
         await self._connect(lease)
         request = ResumeRequest(id=leg.id, next_seq=leg.next_seq)
-        rpc = lease.calls.resume(request, timeout=self._left(), metadata=course.metadata)
+        with refused_if_closed(lease.calls, course.request_id):
+            rpc = lease.calls.resume(request, timeout=self._left(), metadata=course.metadata)
         return self._watched(AsyncStreamCall(rpc, lease.calls, course.request.request_id))
 
     async def _continue(self, resumption: Resumption) -> AsyncChunkCall:
@@ -210,18 +226,24 @@ class AsyncResilientCall:
             raise resumption.stuck(str(cannot), lost) from None
 
     async def _lease_one(self) -> Lease[AsyncCalls]:
-        await self._parts.pool.resolved(self._left())
+        with self._open_client():
+            await self._parts.pool.resolved(self._left())
         return self._acquire()
 
     def _acquire(self) -> Lease[AsyncCalls]:
-        course = self.course
-        try:
-            self._lease = self._parts.pool.acquire(course.attempts.failed_endpoints)
-        except RuntimeError:
-            if course.attempts.made == 0:
-                raise
-            raise client_closed(course.request_id) from None
+        with self._open_client():
+            self._lease = self._parts.pool.acquire(self.course.attempts.failed_endpoints)
         return self._lease
+
+    async def _lease_of(self, endpoint: str) -> Lease[AsyncCalls] | None:
+        with self._open_client():
+            await self._parts.pool.resolved(self._left())
+            self._lease = self._parts.pool.lease_of(endpoint)
+        return self._lease
+
+    def _open_client(self) -> AbstractContextManager[None]:
+        course = self.course
+        return refused_if_closed(self._parts.pool, course.request_id, open_before=course.endpoint is not None)
 
     async def _connect(self, lease: Lease[AsyncCalls]) -> None:
         await connect_async(lease.calls, self.course.terms.timeout.connect, self._left())
@@ -251,7 +273,7 @@ class AsyncResilientCall:
         if course.complete:
             self._inner = AsyncEnded()
             return
-        delay = course.next_delay(error, monotonic(), self._parts.endpoints())
+        delay = course.next_delay(error, monotonic(), self._parts.endpoints_in_use())
         if delay is None:
             raise error
         await self._wait(delay)
@@ -260,7 +282,7 @@ class AsyncResilientCall:
         """Closing the stream cuts it short."""
         if seconds > 0:
             self._wake = self._loop.create_future()
-            await asyncio.wait([self._wake], timeout=seconds)
+            await self._parts.pool.sleep(seconds, self._wake)
 
 
 def _ran_through(waiting: Coroutine[Any, Any, None]) -> bool:

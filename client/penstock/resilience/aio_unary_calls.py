@@ -12,13 +12,14 @@ import grpc.aio
 from google.protobuf.message import Message
 
 from penstock.calls import AsyncCalls
-from penstock.cancellation import being_cancelled, client_closed
+from penstock.cancellation import client_closed, ended_if_closed
 from penstock.client_parts import ClientParts
 from penstock.endpoints.asyncio_pool import AsyncEndpointPool
 from penstock.endpoints.lease import Lease
 from penstock.errors import APIError, NotFoundError
 from penstock.resilience.cancels import AsyncCancels
 from penstock.resilience.connecting import connect_async
+from penstock.resilience.finding import another_may_have_it
 from penstock.resilience.stream_course import endpoint_failed
 from penstock.resilience.unary_course import UnaryCourse
 from penstock.statuses import from_rpc_error
@@ -64,13 +65,18 @@ class AsyncUnaryCalls:
         pool = self._parts.pool
         await pool.resolved(course.left())
         while True:
-            lease = pool.acquire(course.attempts.failed_endpoints)
+            try:
+                lease = pool.acquire(course.attempts.failed_endpoints)
+            except RuntimeError:
+                if not pool.closed:
+                    raise
+                raise client_closed(course.request_id, course.attempts.made) from None
             course.begins_at(lease.endpoint)
             try:
                 answer = await self._once(rpc, lease, request, course)
             except APIError as error:
                 lease.release(endpoint_failed(error))
-                delay = course.next_delay(error, time.monotonic(), self._parts.endpoints())
+                delay = course.next_delay(error, time.monotonic(), self._parts.endpoints_in_use())
                 if delay is None:
                     raise
             except BaseException:
@@ -79,7 +85,7 @@ class AsyncUnaryCalls:
             else:
                 lease.release(False)
                 return answer
-            await asyncio.sleep(delay)
+            await pool.sleep(delay, asyncio.get_running_loop().create_future())
 
     async def _once(
         self,
@@ -90,13 +96,11 @@ class AsyncUnaryCalls:
     ) -> ResponseT:
         try:
             await connect_async(lease.calls, course.terms.timeout.connect, course.left())
-            return await rpc(lease.calls)(request, timeout=course.left(), metadata=course.metadata)
+            with ended_if_closed(lease.calls, course.request_id):
+                return await rpc(lease.calls)(request, timeout=course.left(), metadata=course.metadata)
         except grpc.RpcError as error:
             raise from_rpc_error(error, course.request_id) from error
         except asyncio.CancelledError:
-            # Closing the channel cancels its calls, which grpc.aio reports like a cancelled caller.
-            if self._parts.pool.closed and not being_cancelled():
-                raise client_closed(course.request_id) from None
             if course.outlives_its_call:
                 self._cancels.send(lease, course.cancel_request(), course.metadata)
             raise
@@ -109,20 +113,26 @@ class AsyncUnaryCalls:
         terms: Terms,
         endpoint: str | None,
     ) -> ResponseT:
-        """At the named endpoint, else at each until one has it: replicas do not know each other's generations."""
+        """At the named endpoint, else at each until one has it: replicas do not know each other's generations.
+
+        If none has it, one that could not be asked decides the error.
+        """
         await self._parts.pool.resolved(terms.left(time.monotonic()))
         known = self._parts.endpoints()
-        missing: NotFoundError | None = None
+        failure: APIError = NotFoundError("no endpoint has this generation")
         for place in [endpoint] if endpoint in known else known:
-            lease = self._parts.pool.lease_of(place)
+            lease = self._parts.lease_of(place)
             if lease is None:
                 continue
             course = UnaryCourse(self._parts, method, request, terms)
             course.begins_at(place)
             try:
                 answer = await self._once(rpc, lease, request, course)
-            except NotFoundError as error:
-                missing = error
+            except APIError as error:
+                course.failed(error)
+                if not another_may_have_it(error):
+                    raise
+                failure = error if isinstance(failure, NotFoundError) else failure
             except BaseException as error:
                 course.failed(error)
                 raise
@@ -131,5 +141,4 @@ class AsyncUnaryCalls:
                 return answer
             finally:
                 lease.release(None)
-            course.failed(missing)
-        raise missing or NotFoundError("no endpoint has this generation")
+        raise failure

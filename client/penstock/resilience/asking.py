@@ -9,6 +9,7 @@ import grpc.aio
 
 from penstock.call_options import Pairs
 from penstock.calls import AsyncCalls, Calls
+from penstock.cancellation import ended_if_closed, refused_if_closed
 from penstock.resilience.continuation import Answer, Continuation, Question
 from penstock.statuses import from_rpc_error
 from penstock.v1.generation_pb2 import TokenizeRequest
@@ -21,7 +22,9 @@ def planned(plan: Plan, calls: Calls, timeout: float, metadata: Pairs) -> Contin
     try:
         question = next(plan)
         while True:
-            question = plan.send(_answer(question, calls, timeout, metadata))
+            with refused_if_closed(calls):
+                answer = _answer(question, calls, timeout, metadata)
+            question = plan.send(answer)
     except StopIteration as end:
         continuation: Continuation = end.value
         return continuation
@@ -40,7 +43,9 @@ async def planned_async(plan: Plan, calls: AsyncCalls, timeout: float, metadata:
     try:
         question = next(plan)
         while True:
-            question = plan.send(await _async_answer(question, calls, timeout, metadata))
+            with ended_if_closed(calls):
+                answer = await _async_answer(question, calls, timeout, metadata)
+            question = plan.send(answer)
     except StopIteration as end:
         continuation: Continuation = end.value
         return continuation

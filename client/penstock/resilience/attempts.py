@@ -47,15 +47,16 @@ class Attempts:
         self.made = 0
         self.failed_endpoints: set[str] = set()
 
-    def failed(self, error: APIError, began: float, now: float, untried: bool) -> float | None:
+    def failed(self, error: APIError, began: float, now: float, untried: bool, endpoint: str = "") -> float | None:
         """Seconds until the next attempt; None if there is none, and the error stands.
 
         began: when the failed one did. untried: whether there are endpoints where no attempt has failed.
+        endpoint: where it failed.
         """
         if not self._retryable(error, untried):
             return None
         if self._retry.budget is not None:
-            self._budget.failed(began, now)
+            self._take(error, endpoint, began, now)
             if not self._budget.allows:
                 return None
         if self.made >= self._retry.attempts:
@@ -69,14 +70,21 @@ class Attempts:
         """Whether a copy may be sent while an attempt is under way."""
         return self.made < self._retry.attempts and (self._retry.budget is None or self._budget.allows)
 
-    def hedged(self, now: float) -> None:
+    def hedged(self) -> None:
         """A copy is sent. It takes from the budget as a failure does."""
         self.made += 1
         if self._retry.budget is not None:
-            self._budget.failed(now, now)
+            self._budget.spent()
 
     def succeeded(self) -> None:
         self._budget.succeeded(self._retry.budget)
+
+    def _take(self, error: APIError, endpoint: str, began: float, now: float) -> None:
+        broke = error.status is grpc.StatusCode.UNAVAILABLE and error.reason is None
+        if broke or isinstance(error, ConnectTimeout):
+            self._budget.lost(endpoint, began, now)
+        else:
+            self._budget.spent()
 
     def _retryable(self, error: APIError, untried: bool) -> bool:
         if error.forbids_retry:

@@ -12,6 +12,7 @@ from typing import Protocol
 import grpc
 import grpc.aio
 
+from penstock import forks
 from penstock.call_options import Pairs
 from penstock.calls import AsyncCalls, Calls
 from penstock.endpoints.lease import Lease
@@ -33,13 +34,23 @@ class Cancels:
     """Those of a blocking client that are under way, and the streams that will need one if the client closes."""
 
     def __init__(self) -> None:
-        self._streams: weakref.WeakSet[Cancellable] = weakref.WeakSet()
-        self._some_ended = threading.Event()
         self._open: dict[grpc.Future[CancelResponse], Calls] = {}  # grpc ends a call whose channel nobody holds
+        self._of_parents: list[object] = []
+        self.renew_locks()
+        forks.renew_locks_of(self)
+
+    def renew_locks(self) -> None:
+        """A forked child ends nothing of its parent's, and keeps it: destroying grpc's objects there could block."""
+        self._of_parents.append(self._open)
+        self._open = {}
+        self._streams: weakref.WeakSet[Cancellable] = weakref.WeakSet()
+        self._expecting = threading.Lock()
+        self._some_ended = threading.Event()
 
     def expect(self, stream: Cancellable) -> None:
         """Its generation outlives it."""
-        self._streams.add(stream)
+        with self._expecting:
+            self._streams.add(stream)
 
     def send(self, lease: Lease[Calls], request: CancelRequest, metadata: Pairs) -> None:
         try:
@@ -55,7 +66,9 @@ class Cancels:
 
     def finish(self) -> None:
         """End what is still open, and wait until all were sent and answered, for a second at most."""
-        for stream in list(self._streams):
+        with self._expecting:
+            streams = list(self._streams)
+        for stream in streams:
             stream.cancel()
         ends = time.monotonic() + LAST_WAIT_SECONDS
         while self._open and time.monotonic() < ends:
@@ -67,12 +80,22 @@ class AsyncCancels:
     """Those of an asyncio client that are under way, and the streams that will need one if the client closes."""
 
     def __init__(self) -> None:
-        self._streams: weakref.WeakKeyDictionary[Cancellable, asyncio.AbstractEventLoop] = weakref.WeakKeyDictionary()
         self._open: set[asyncio.Task[None]] = set()
+        self._of_parents: list[object] = []
+        self.renew_locks()
+        forks.renew_locks_of(self)
+
+    def renew_locks(self) -> None:
+        """A forked child ends nothing of its parent's, and keeps it: destroying grpc's objects there could block."""
+        self._of_parents.append(self._open)
+        self._open = set()
+        self._streams: weakref.WeakKeyDictionary[Cancellable, asyncio.AbstractEventLoop] = weakref.WeakKeyDictionary()
+        self._expecting = threading.Lock()  # loops of several threads may share the client
 
     def expect(self, stream: Cancellable) -> None:
         """Its generation outlives it."""
-        self._streams[stream] = asyncio.get_running_loop()
+        with self._expecting:
+            self._streams[stream] = asyncio.get_running_loop()
 
     def send(self, lease: Lease[AsyncCalls], request: CancelRequest, metadata: Pairs) -> None:
         if lease.calls.closed:
@@ -85,7 +108,9 @@ class AsyncCancels:
     async def finish(self) -> None:
         """End what is still open on this loop, and wait until all were sent and answered, for a second at most."""
         loop = asyncio.get_running_loop()
-        for stream in [stream for stream, its_loop in self._streams.items() if its_loop is loop]:
+        with self._expecting:
+            streams = [stream for stream, its_loop in self._streams.items() if its_loop is loop]
+        for stream in streams:
             stream.cancel()
         if here := [task for task in self._open if task.get_loop() is loop]:
             await asyncio.wait(here, timeout=LAST_WAIT_SECONDS)

@@ -32,6 +32,7 @@ class HedgedCall:
         self._send_copy = send_copy
         self._settle = settle
         self._calls = [first]
+        self._cancelled = False
         self._winner: ChunkCall | None = None
         self._outcomes: SimpleQueue[_Outcome] = SimpleQueue()
 
@@ -39,8 +40,14 @@ class HedgedCall:
         return self._winner.read() if self._winner is not None else self._first_of_two()
 
     def cancel(self) -> None:
+        self._cancelled = True
         for call in self._calls:
             call.cancel()
+
+    def _take(self, copy: ChunkCall) -> None:
+        self._calls.append(copy)
+        if self._cancelled:  # while the copy was being sent
+            copy.cancel()
 
     def _first_of_two(self) -> GenerateChunk | None:
         self._listen_to(self._first)
@@ -50,7 +57,7 @@ class HedgedCall:
             copy = self._send_copy()
         if copy is None:
             return self._won(self._outcomes.get())
-        self._calls.append(copy)
+        self._take(copy)
         self._listen_to(copy)
         outcome = self._outcomes.get()
         if outcome.error is not None:
@@ -88,14 +95,21 @@ class AsyncHedgedCall:
         self._send_copy = send_copy
         self._settle = settle
         self._calls = [first]
+        self._cancelled = False
         self._winner: AsyncChunkCall | None = None
 
     async def read(self) -> GenerateChunk | None:
         return await (self._winner.read() if self._winner is not None else self._first_of_two())
 
     def cancel(self) -> None:
+        self._cancelled = True
         for call in self._calls:
             call.cancel()
+
+    def _take(self, copy: AsyncChunkCall) -> None:
+        self._calls.append(copy)
+        if self._cancelled:  # while the copy was being sent
+            copy.cancel()
 
     async def _first_of_two(self) -> GenerateChunk | None:
         reading = [asyncio.create_task(self._first.read())]
@@ -105,7 +119,7 @@ class AsyncHedgedCall:
             if copy is None:
                 self._winner = self._first
                 return await reading[0]
-            self._calls.append(copy)
+            self._take(copy)
             reading.append(asyncio.create_task(copy.read()))
             return await self._decided(reading, copy)
         finally:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import grpc
 
-from penstock.errors import APIError, APITimeoutError
+from penstock.errors import APIError, APITimeoutError, ConnectTimeout
 from penstock.resilience.attempts import Chance, backoff
 from penstock.retry import Retry
 
@@ -60,14 +60,14 @@ class Recovery:
 
         known: whether the replica has told its name of the generation. others: whether there are other replicas.
         """
-        if self.stuck:
+        if self.stuck or error.forbids_retry:
             return None
         if not self._failures:
             self._gives_up_at = now + self._patience
         self._failures += 1
         newly_lost = not self.lost and self._is_lost(error, known, others)
         self.lost = self.lost or newly_lost
-        if not (newly_lost or self._passes(error)):
+        if not (newly_lost or self._passes(error, others)):
             return None
         delay = 0.0 if newly_lost or self._failures == 1 else backoff(self._retry, self._failures - 1, self._chance)
         delay = max(delay, error.retry_after or 0.0) if self.lost and not newly_lost else delay
@@ -79,10 +79,12 @@ class Recovery:
         if error.reason in _LOST or (error.status is grpc.StatusCode.UNAVAILABLE and error.reason is not None):
             self.gone = True
             return True
-        return self._passes(error) and (not known or (others and self._failures > RECONNECTS))
+        return self._passes(error, others) and (not known or (others and self._failures > RECONNECTS))
 
-    def _passes(self, error: APIError) -> bool:
+    def _passes(self, error: APIError, others: bool) -> bool:
         """Whether it may be otherwise the next time."""
+        if isinstance(error, ConnectTimeout):
+            return others
         if isinstance(error, APITimeoutError):
             return False
         if error.status is grpc.StatusCode.RESOURCE_EXHAUSTED:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from contextlib import AbstractContextManager
 from time import monotonic
 
 from penstock.calls import Calls
-from penstock.cancellation import client_closed, closed_early
+from penstock.cancellation import closed_early, refused_if_closed
 from penstock.chunk_calls import ChunkCall, Ended, StreamCall
 from penstock.client_parts import ClientParts
 from penstock.endpoints.lease import Lease
@@ -33,6 +35,7 @@ class ResilientCall:
     ) -> None:
         self.course = course
         self._parts = parts
+        self._pid = os.getpid()
         self._watchdog = watchdog
         self._cancels = cancels
         self._lease: Lease[Calls] | None = None
@@ -47,6 +50,9 @@ class ResilientCall:
             self._inner = self._begin()
         except APIError as error:
             self._failure = error
+        except BaseException:
+            self._not_begun()
+            raise
 
     def read(self) -> GenerateChunk | None:
         """The next chunk; None after the last. Raises APIError."""
@@ -56,9 +62,9 @@ class ResilientCall:
                 inner = self._inner
                 if inner is None:
                     inner = self._inner = self._begin_again()
-                    if self._added is not None:
-                        added, self._added = self._added, None
-                        return added
+                if self._added is not None:
+                    added, self._added = self._added, None
+                    return added
                 if watch.limited:
                     watch.waiting_since = monotonic()
                 chunk = inner.read()
@@ -73,6 +79,8 @@ class ResilientCall:
 
     def cancel(self) -> None:
         """The caller is done with the call: end it if it still runs. Wakes the reader."""
+        if self._pid != os.getpid():
+            return  # a forked child's copy: the call is its parent's
         course, lease, inner = self.course, self._lease, self._inner
         course.closed = True
         course.watch.over()
@@ -87,6 +95,10 @@ class ResilientCall:
             if each is not None:
                 each.release(None)
         course.left()
+
+    def _not_begun(self) -> None:
+        self.course.over = self.course.begun  # what an earlier stream began may still be read on
+        self.cancel()
 
     def _cancel_generation(self, lease: Lease[Calls] | None) -> None:
         """Also where the connection is broken at the moment."""
@@ -117,7 +129,7 @@ class ResilientCall:
         if resumption is None or not course.begun:
             return self._attempt()
         if course.how is How.RESUME:
-            lease = self._lease = self._parts.pool.lease_of(resumption.leg.endpoint)
+            lease = self._lease_of(resumption.leg.endpoint)
             if lease is not None:
                 return self._resume(lease, resumption.leg)
         return self._continue(resumption)
@@ -169,7 +181,8 @@ class ResilientCall:
         course.begins_at(lease.endpoint)
         self._connect(lease)
         request = ResumeRequest(id=leg.id, next_seq=leg.next_seq)
-        rpc = lease.calls.resume(request, timeout=self._left(), metadata=course.metadata)
+        with refused_if_closed(lease.calls, course.request_id):
+            rpc = lease.calls.resume(request, timeout=self._left(), metadata=course.metadata)
         return self._watched(StreamCall(rpc, lease.calls, course.request.request_id))
 
     def _continue(self, resumption: Resumption) -> ChunkCall:
@@ -192,15 +205,20 @@ class ResilientCall:
             raise resumption.stuck(str(cannot), lost) from None
 
     def _lease_one(self) -> Lease[Calls]:
-        pool, course = self._parts.pool, self.course
-        try:
-            pool.resolved(self._left())
-            self._lease = pool.acquire(course.attempts.failed_endpoints)
-        except RuntimeError:
-            if course.attempts.made == 0:
-                raise
-            raise client_closed(course.request_id) from None
+        with self._open_client():
+            self._parts.pool.resolved(self._left())
+            self._lease = self._parts.pool.acquire(self.course.attempts.failed_endpoints)
         return self._lease
+
+    def _lease_of(self, endpoint: str) -> Lease[Calls] | None:
+        with self._open_client():
+            self._parts.pool.resolved(self._left())
+            self._lease = self._parts.pool.lease_of(endpoint)
+        return self._lease
+
+    def _open_client(self) -> AbstractContextManager[None]:
+        course = self.course
+        return refused_if_closed(self._parts.pool, course.request_id, open_before=course.endpoint is not None)
 
     def _connect(self, lease: Lease[Calls]) -> None:
         connect(lease.calls, self.course.terms.timeout.connect, self._left())
@@ -230,7 +248,7 @@ class ResilientCall:
         if course.complete:
             self._inner = Ended()
             return
-        delay = course.next_delay(error, monotonic(), self._parts.endpoints())
+        delay = course.next_delay(error, monotonic(), self._parts.endpoints_in_use())
         if delay is None:
             raise error
         self._wait(delay)
@@ -240,4 +258,4 @@ class ResilientCall:
         if seconds > 0:
             self._wake = threading.Event()
             if not self.course.closed:
-                self._wake.wait(seconds)
+                self._parts.pool.sleep(seconds, self._wake)

@@ -29,6 +29,7 @@ class Leg:
 
     request: what it was asked. endpoint, id: where its generation is; the id is empty until its first chunk. next_seq:
     of the next chunk, by its own count. offset: how many chunks came before it, and tokens_before how many tokens.
+    prompt_tokens: how many the prompt had, where another replica's part came before.
     """
 
     request: GenerateRequest
@@ -37,6 +38,7 @@ class Leg:
     next_seq: int = 0
     offset: int = 0
     tokens_before: int = 0
+    prompt_tokens: int | None = None
 
     @property
     def chunks(self) -> int:
@@ -60,7 +62,7 @@ class Resumption:
         self.recorder: Recorder | None = None
         self._recovery = recovery
         self._output = Output()
-        self._added: GenerateChunk | None = None  # by the client; recorded once there is a place to read on from
+        self._unrecorded: list[GenerateChunk] = []  # by the client; recorded once there is a place to read on from
         self._broke: APIError | None = None  # since the last chunk
         self._prompt_ids: Sequence[int] | None = None
         self._hides_token_ids = not asked.response.token_ids
@@ -71,7 +73,17 @@ class Resumption:
 
         Returns them as the caller gets them.
         """
-        self.leg = Leg(self.request, point.endpoint, point.id, point.next_seq, point.offset)
+        self.leg = Leg(
+            self.request,
+            point.endpoint,
+            point.id,
+            point.next_seq,
+            point.offset,
+            point.tokens_before,
+            point.prompt_tokens,
+        )
+        self.continued = point.continued
+        self._hides_token_ids = self._hides_token_ids and not point.shows_token_ids
         self._output.add(before)
         return self._given(before)
 
@@ -81,12 +93,21 @@ class Resumption:
         leg = self.leg
         if not leg.id or self._recovery.gone:
             return None
-        return ResumePoint(leg.endpoint, leg.id, leg.next_seq, leg.offset)
+        return ResumePoint(
+            leg.endpoint,
+            leg.id,
+            leg.next_seq,
+            leg.offset,
+            not self._hides_token_ids,
+            self.continued,
+            leg.prompt_tokens,
+            leg.tokens_before,
+        )
 
     @property
     def complete(self) -> bool:
         """Whether nothing but the call's own OK is missing."""
-        return self._output.complete
+        return self._output.complete(max(1, self.request.num_sequences))
 
     def received(self, chunk: GenerateChunk) -> GenerateChunk:
         """The chunk as the caller gets it."""
@@ -97,7 +118,10 @@ class Resumption:
         if leg.offset:
             self._join(chunk, leg)
         if self.recorder is not None:
+            for added in self._unrecorded:
+                self.recorder.received(added, None)
             self.recorder.received(chunk, self.point)
+        self._unrecorded.clear()
         return self._given(chunk)
 
     def _given(self, chunk: GenerateChunk) -> GenerateChunk:
@@ -136,9 +160,15 @@ class Resumption:
         self._output.goes_on_after(seam.kept, seam.held_back)
         self.continued += 1
         added = seam_chunk(leg.chunks, continuation)
-        offset = leg.chunks + (added is not None)
-        self.leg = Leg(continuation.request or leg.request, endpoint, offset=offset, tokens_before=seam.kept)
-        self._added = added
+        if added is not None:
+            self._unrecorded.append(added)
+        self.leg = Leg(
+            continuation.request or leg.request,
+            endpoint,
+            offset=leg.chunks + (added is not None),
+            tokens_before=seam.kept,
+            prompt_tokens=len(continuation.prompt_ids),
+        )
         return added
 
     def stuck(self, problem: str, otherwise: APIError) -> APIError:
@@ -149,5 +179,5 @@ class Resumption:
     def _join(self, chunk: GenerateChunk, leg: Leg) -> None:
         chunk.seq += leg.offset
         chunk.ClearField("id")  # the stream keeps the name that it has had from the beginning
-        if chunk.HasField("usage") and self._prompt_ids is not None:
-            join_usage(chunk.usage, len(self._prompt_ids), leg.tokens_before)
+        if chunk.HasField("usage") and leg.prompt_tokens is not None:
+            join_usage(chunk.usage, leg.prompt_tokens, leg.tokens_before)

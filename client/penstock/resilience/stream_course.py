@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection
 from typing import Any
 
@@ -70,7 +69,7 @@ class StreamCourse:
 
     def hedged(self, endpoint: str) -> None:
         """A copy goes there."""
-        self.attempts.hedged(time.monotonic())
+        self.attempts.hedged()
         self.report.hedged(self.hedge_after or 0.0, endpoint)
 
     def moved_to(self, endpoint: str) -> None:
@@ -83,6 +82,7 @@ class StreamCourse:
         """Begin in the middle, where an earlier stream broke off; `before` are its chunks, one after the other."""
         if self.resumption is not None:
             before = self.resumption.begin_at(point, GenerateChunk.FromString(before)).SerializeToString()
+            self.continued = self.resumption.continued
         self.before = before
         self.begun = True
         self.first_seq = point.offset + point.next_seq
@@ -230,7 +230,7 @@ class StreamCourse:
         delay: float | None = None
         if not self.begun and not self.closed:
             untried = not self.attempts.failed_endpoints.issuperset(endpoints)
-            delay = self.attempts.failed(error, self.report.attempt_began, now, untried)
+            delay = self.attempts.failed(error, self.report.attempt_began, now, untried, self.report.endpoint)
             if delay is not None:
                 self.report.retried(delay, error)
         elif self.resumption is not None and not self.closed:

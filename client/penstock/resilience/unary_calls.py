@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -10,11 +11,13 @@ import grpc
 from google.protobuf.message import Message
 
 from penstock.calls import Calls
+from penstock.cancellation import client_closed, refused_if_closed
 from penstock.client_parts import ClientParts
 from penstock.endpoints.lease import Lease
 from penstock.endpoints.pool import EndpointPool
 from penstock.errors import APIError, NotFoundError
 from penstock.resilience.connecting import connect
+from penstock.resilience.finding import another_may_have_it
 from penstock.resilience.stream_course import endpoint_failed
 from penstock.resilience.unary_course import UnaryCourse
 from penstock.statuses import from_rpc_error
@@ -59,13 +62,18 @@ class UnaryCalls:
         pool = self._parts.pool
         pool.resolved(course.left())
         while True:
-            lease = pool.acquire(course.attempts.failed_endpoints)
+            try:
+                lease = pool.acquire(course.attempts.failed_endpoints)
+            except RuntimeError:
+                if not pool.closed:
+                    raise
+                raise client_closed(course.request_id, course.attempts.made) from None
             course.begins_at(lease.endpoint)
             try:
                 answer = self._once(rpc, lease, request, course)
             except APIError as error:
                 lease.release(endpoint_failed(error))
-                delay = course.next_delay(error, time.monotonic(), self._parts.endpoints())
+                delay = course.next_delay(error, time.monotonic(), self._parts.endpoints_in_use())
                 if delay is None:
                     raise
             except BaseException:
@@ -74,7 +82,7 @@ class UnaryCalls:
             else:
                 lease.release(False)
                 return answer
-            time.sleep(delay)
+            pool.sleep(delay, threading.Event())
 
     def _once(
         self,
@@ -85,7 +93,8 @@ class UnaryCalls:
     ) -> ResponseT:
         try:
             connect(lease.calls, course.terms.timeout.connect, course.left())
-            return rpc(lease.calls)(request, timeout=course.left(), metadata=course.metadata)
+            with refused_if_closed(lease.calls, course.request_id):
+                return rpc(lease.calls)(request, timeout=course.left(), metadata=course.metadata)
         except grpc.RpcError as error:
             raise from_rpc_error(error, course.request_id) from error
 
@@ -97,20 +106,26 @@ class UnaryCalls:
         terms: Terms,
         endpoint: str | None,
     ) -> ResponseT:
-        """At the named endpoint, else at each until one has it: replicas do not know each other's generations."""
+        """At the named endpoint, else at each until one has it: replicas do not know each other's generations.
+
+        If none has it, one that could not be asked decides the error.
+        """
         self._parts.pool.resolved(terms.left(time.monotonic()))
         known = self._parts.endpoints()
-        missing: NotFoundError | None = None
+        failure: APIError = NotFoundError("no endpoint has this generation")
         for place in [endpoint] if endpoint in known else known:
-            lease = self._parts.pool.lease_of(place)
+            lease = self._parts.lease_of(place)
             if lease is None:
                 continue
             course = UnaryCourse(self._parts, method, request, terms)
             course.begins_at(place)
             try:
                 answer = self._once(rpc, lease, request, course)
-            except NotFoundError as error:
-                missing = error
+            except APIError as error:
+                course.failed(error)
+                if not another_may_have_it(error):
+                    raise
+                failure = error if isinstance(failure, NotFoundError) else failure
             except BaseException as error:
                 course.failed(error)
                 raise
@@ -119,5 +134,4 @@ class UnaryCalls:
                 return answer
             finally:
                 lease.release(None)
-            course.failed(missing)
-        raise missing or NotFoundError("no endpoint has this generation")
+        raise failure

@@ -44,7 +44,7 @@ class UnaryCourse:
             self.report.timed_out("total", self.terms.timeout.total or 0.0)
         self.attempts.failed_endpoints.add(self.report.endpoint)
         untried = not self.attempts.failed_endpoints.issuperset(endpoints)
-        delay = self.attempts.failed(error, self.report.attempt_began, now, untried)
+        delay = self.attempts.failed(error, self.report.attempt_began, now, untried, self.report.endpoint)
         if delay is not None:
             self.report.retried(delay, error)
         return delay

@@ -51,7 +51,7 @@ class Watch:
         # First, so that a `begin` that comes between in another thread asks for another to look.
         self.looked_after = False
         expire, limit, since = self._expire, self._limit, self.waiting_since
-        if expire is None:
+        if expire is None or (limit is None and self.idle is None):
             return None
         if limit is not None and since is not None and now >= since + limit:
             self.expired = limit

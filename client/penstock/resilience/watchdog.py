@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import logging
 import os
 import threading
 import time
 from collections.abc import Callable
 
 from penstock.resilience.watch import Watch
+
+logger = logging.getLogger("penstock")
 
 # Then the thread ends, and the next watch starts another.
 LINGER_SECONDS = 5.0
@@ -51,14 +54,26 @@ class Watchdog:
         with self._news:
             heapq.heappush(self._looks, (when, next(self._numbers), look))
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="penstock-watchdog", daemon=True)
-                self._thread.start()
+                self._start()
             elif self._looks[0][0] == when:
                 self._news.notify()
 
+    def _start(self) -> None:
+        """RuntimeError where the system has no more threads; the next to call tries again."""
+        self._thread = threading.Thread(target=self._run, name="penstock-watchdog", daemon=True)
+        try:
+            self._thread.start()
+        except BaseException:
+            self._thread = None
+            raise
+
     def _run(self) -> None:
         while (look := self._next()) is not None:
-            again = look(time.monotonic())
+            try:
+                again = look(time.monotonic())
+            except Exception:
+                logger.exception("a stream cannot be looked after")
+                continue
             if again is not None:
                 self._look_at(again, look)
 

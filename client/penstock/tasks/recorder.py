@@ -48,12 +48,13 @@ class TaskRecorder:
         self._store = store
         self._monotonic = monotonic
         self._first_seq = self._next_seq = next_seq
-        self._chunks = bytearray()
+        self._chunks = bytearray()  # from first_seq on: all that is not known to be written
         self._placeless = bytearray()
         self._placeless_count = 0
         self._point: ResumePoint | None = None
         self._due = 0.0
-        self._keeping: Future[object] | None = None
+        self._keeping: Future[object] | None = None  # the last write of chunks: up to this seq, so many bytes
+        self._keeping_seq = self._keeping_size = 0
 
     @classmethod
     def of_new(
@@ -108,11 +109,15 @@ class TaskRecorder:
         if not is_unfinished(error):
             self._write(partial(rows.delete, task_id=self.id))
             return
-        if self._chunks:
-            self._keep_chunks()
+        self._keep_chunks()
         self._write(partial(rows.interrupt, task_id=self.id, error=str(error)))
 
     def _keep_chunks(self) -> None:
+        """Write them with those of an earlier write that failed, or has not ended: the rows are the same then."""
+        self._drop_written()
+        if not self._chunks:
+            return
+        self._keeping_seq, self._keeping_size = self._next_seq, len(self._chunks)
         self._keeping = self._write(
             partial(
                 rows.append,
@@ -124,8 +129,13 @@ class TaskRecorder:
             )
         )
         self._due = self._monotonic() + WRITE_SECONDS
-        self._first_seq = self._next_seq
-        self._chunks.clear()
+
+    def _drop_written(self) -> None:
+        if self._keeping is None or not self._keeping.done() or self._keeping.exception() is not None:
+            return
+        self._first_seq = self._keeping_seq
+        del self._chunks[: self._keeping_size]
+        self._keeping = None
 
     def _write(self, work: Callable[[sqlite3.Connection], object]) -> Future[object]:
         written = self._store.run(work)

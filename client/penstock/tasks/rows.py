@@ -29,11 +29,13 @@ def insert(
 def append(
     connection: sqlite3.Connection, task_id: str, first_seq: int, next_seq: int, chunks: bytes, token: str
 ) -> None:
-    """Keep further chunks, unless the task was forgotten."""
+    """Keep further chunks, unless the task was forgotten. They replace fewer of the same first_seq."""
     with connection:
         changed = connection.execute("UPDATE tasks SET token = ? WHERE id = ?", (token, task_id)).rowcount
         if changed:
-            connection.execute("INSERT INTO pieces VALUES (?, ?, ?, ?)", (task_id, first_seq, next_seq, chunks))
+            connection.execute(
+                "INSERT OR REPLACE INTO pieces VALUES (?, ?, ?, ?)", (task_id, first_seq, next_seq, chunks)
+            )
 
 
 def interrupt(connection: sqlite3.Connection, task_id: str, error: str | None) -> None:

@@ -8,7 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -55,7 +55,7 @@ class Store:
         """
         if self._writer is None or self._writer.pid != os.getpid():
             self._writer = _Writer(self.path)
-            weakref.finalize(self, self._writer.end)  # at the end of the process, too
+            weakref.finalize(self, _leave, weakref.ref(self), self._writer)  # at the end of the process, too
         return self._writer.run(work)
 
     def close(self) -> None:
@@ -84,6 +84,19 @@ class _Writer:
         self._jobs.put(None)
         if self._thread is not threading.current_thread():
             self._thread.join(BUSY_SECONDS)
+
+    def close(self) -> None:
+        """Write what is left and close the file, but stay."""
+        if self.pid == os.getpid():
+            wait([self.run(None)], BUSY_SECONDS)
+
+
+def _leave(store: weakref.ref[Store], writer: _Writer) -> None:
+    """Nobody uses the store any more. At the end of the process exit handlers that run later still may."""
+    if store() is None:
+        writer.end()
+    else:
+        writer.close()
 
 
 def _write(path: Path, jobs: SimpleQueue[_Job | None]) -> None:
