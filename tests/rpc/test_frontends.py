@@ -130,9 +130,15 @@ async def connection(service: Service, port: str = "grpc_port") -> AsyncIterator
 
 async def answered(service: Service) -> int:
     """Tokens of a short stream on a connection of its own."""
-    async with connection(service) as channel:
-        *_, last = [chunk async for chunk in GenerationStub(channel).StreamGenerate(SHORT)]
-        return last.usage.completion_tokens
+    while True:
+        async with connection(service) as channel:
+            try:
+                *_, last = [chunk async for chunk in GenerationStub(channel).StreamGenerate(SHORT)]
+                return last.usage.completion_tokens
+            except grpc.aio.AioRpcError as error:
+                # grpcio 1.85.1 now and then breaks a connection that it has just made.
+                if "unexpected settings ack" not in (error.details() or ""):
+                    raise
 
 
 async def held(service: Service, stack: AsyncExitStack) -> list[Any]:
