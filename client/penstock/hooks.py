@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from penstock import forks
 from penstock.arguments import ArgumentTypeError, ArgumentValueError
 from penstock.events import EVENTS, CallStarted, Event
 from penstock.stats import Statistics
@@ -27,10 +28,14 @@ class Observers:
     """
 
     def __init__(self) -> None:
-        self._changing = threading.Lock()
+        self.renew_locks()
+        forks.renew_locks_of(self)
         self._hooks: dict[str, tuple[Hook, ...]] = {}  # replaced and never changed, so that `emit` needs no lock
         self.trace_headers: Callable[[CallStarted], Pairs] | None = None
         self.statistics = Statistics(self)
+
+    def renew_locks(self) -> None:
+        self._changing = threading.Lock()
 
     def on(self, event: str, hook: Hook) -> None:
         """Call `hook` with each event of that name from now on. ValueError for a name that is not in EVENTS."""

@@ -143,22 +143,26 @@ print(stream.reply().text)
 async def test_a_client_works_in_a_child_that_was_forked_while_another_thread_counted(server: ScriptedServer) -> None:
     code = """
 import os, signal, threading
-from penstock import Client
-client = Client(os.environ["TARGET"])
+from penstock import Cache, Client
+cache = Cache()
+client = Client(os.environ["TARGET"], cache=cache)
 budget, statistics = client._transport._parts.budget, client._observers.statistics
+observers, flights = client._observers, client._transport._flights
 budget.spent()
 held, counted = threading.Event(), threading.Event()
 def hold():
-    with budget._changing, statistics._lock:
+    with budget._changing, statistics._lock, observers._changing, cache._lock, flights._lock:
         held.set()
         counted.wait()
-thread = threading.Thread(target=hold)
+thread = threading.Thread(target=hold, daemon=True)
 thread.start()
 held.wait()
 child = os.fork()
 if child == 0:
     signal.alarm(20)
-    os._exit(0 if client.generate("Once", timeout=20).text == "Hello w\\u00f6rld" else 1)
+    client.on("end", print)
+    texts = [client.generate("Once", temperature=0, timeout=20).text for _ in range(2)]
+    os._exit(0 if texts == ["Hello w\\u00f6rld"] * 2 else 1)
 assert os.waitpid(child, 0)[1] == 0
 counted.set()
 thread.join()

@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from typing import NamedTuple
 
-from penstock import arguments
+from penstock import arguments, forks
 from penstock.arguments import ArgumentValueError
 
 
@@ -37,9 +37,13 @@ class Cache:
         if not self.ttl:
             raise ArgumentValueError("ttl", "is 0; it must be above 0")
         self.model_ttl = _seconds("model_ttl", model_ttl)
-        self._lock = threading.Lock()
+        self.renew_locks()
+        forks.renew_locks_of(self)
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()  # the least recently used first
         self._bytes = 0
+
+    def renew_locks(self) -> None:
+        self._lock = threading.Lock()
 
     def get(self, key: bytes, now: float) -> bytes | None:
         """What was put under the key, unless it is forgotten. `now` is the caller's clock, in seconds."""

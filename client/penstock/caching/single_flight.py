@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Generic, TypeGuard, TypeVar
 
+from penstock import forks
 from penstock.errors import APIError, APITimeoutError
 
 T = TypeVar("T")
@@ -40,8 +41,12 @@ class Flights(Generic[T]):
     """Calls of threads. The first caller's thread does the work."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self.renew_locks()
+        forks.renew_locks_of(self)
         self._flights: dict[Hashable, _Flight[T]] = {}
+
+    def renew_locks(self) -> None:
+        self._lock = threading.Lock()
 
     def run(self, key: Hashable, call: Callable[[], T], ends: float | None) -> tuple[T, bool]:
         """What `call` returns, and whether it was another caller's. `ends` is on time.monotonic."""
