@@ -8,6 +8,7 @@ import grpc
 
 from penstock.v1.generation_pb2 import FinishReason, GenerateRequest, Timings, Usage
 from penstock_service.generation import Generation
+from penstock_service.tenant import Tenant, caller
 
 
 @dataclass(slots=True)
@@ -16,6 +17,7 @@ class Call:
 
     method: str
     deadline_seconds: float | None
+    tenant: Tenant = field(default_factory=caller.get)
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     received: float = field(default_factory=time.monotonic)
     request: GenerateRequest | None = None

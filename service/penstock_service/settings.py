@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, DirectoryPath, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, DirectoryPath, Field, FilePath, model_validator
 from pydantic_settings import CliImplicitFlag, CliSuppress, NoDecode, SettingsConfigDict
 
 from penstock_service.configuration import Configuration, load
@@ -61,15 +61,51 @@ class Settings(Configuration):
     frontends: int = Field(1, ge=1, le=64)
     "Processes that serve calls from the one engine; more than one when a single one cannot keep up with it."
     host: str = Field("127.0.0.1", min_length=1)
-    "Address on which every port is opened. There is no authentication: beyond loopback, the network must protect it."
+    "Address on which every port but admin_port is opened. Beyond loopback it needs TLS, or --insecure."
+    insecure: CliImplicitFlag[bool] = False
+    "Serve beyond loopback without TLS: the network protects the connections, and the keys on them."
+    tls_certificate: FilePath | None = None
+    "The server's certificate with its chain, PEM; read again when it changes. Default: none, connections in the clear."
+    tls_key: FilePath | None = None
+    "Its private key, PEM."
+    tls_client_ca: FilePath | None = None
+    "Authorities whose certificates callers must show (mutual TLS), PEM. Default: none, callers show no certificate."
+    identity_file: FilePath | None = None
+    "Who may call, as TOML: hashed API keys, certificate names and quotas of tenants; read again when it changes."
+    api_keys: Names = ()
+    "The same in short, as TENANT:SHA256 separated by commas; PENSTOCK_API_KEYS is meant for it. Default: anybody may call."
     grpc_port: Port = 50051
     "Port of the service itself; 0 takes a free one."
     health_port: Port = 50052
     "Port of grpc.health.v1 alone, for probes; 0 takes a free one."
     metrics_port: Port | None = 9464
     "Port of the Prometheus endpoint /metrics; 0 takes a free one, `none` opens none."
+    admin_port: Port | None = None
+    "Port of penstock.v1.Operations; 0 takes a free one. Default: `none`, no such port."
+    admin_host: str = Field("127.0.0.1", min_length=1)
+    "Address on which admin_port is opened. Beyond loopback it needs keys, and TLS or --insecure."
+    lame_duck_seconds: Seconds = 0
+    "How long the service goes on admitting calls after SIGTERM, unready, until balancers have noticed."
     drain_seconds: Seconds = 30
-    "How long running calls may go on after SIGTERM."
+    "How long running calls may go on after that."
+    engine_stall_seconds: Seconds = Field(9, gt=0)
+    "How long the engine may make no step while it has work; past that the service is unready until it goes on."
+    engine_hang_seconds: Seconds = Field(55, gt=0)
+    "The same, past which the engine counts as dead: its calls end with UNAVAILABLE, and it is killed."
+    engine_restarts: int = Field(0, ge=0, le=100)
+    "How often within ten minutes a dead engine is started again in place; past that the service ends with status 1."
+    default_deadline_seconds: Seconds = Field(600, gt=0)
+    "How long a call may take whose caller has set no deadline; not above max_deadline_seconds."
+    max_deadline_seconds: Seconds = Field(3600, gt=0)
+    "How long any call may take, whatever deadline its caller has set."
+    max_admitted_sequences: int | None = Field(None, ge=1, le=1 << 20)
+    "Sequences that run or wait; calls beyond are refused. Default: one and a half times what the engine runs at once."
+    max_queued_tokens: int | None = Field(None, ge=1)
+    "Prompt tokens that wait for the engine; calls beyond are refused. Default: 32 times the context length."
+    max_wait_seconds: Seconds = Field(10, gt=0)
+    "The longest predicted wait for the engine with which a call is still admitted."
+    max_tenant_share: float = Field(0.5, gt=0, le=1)
+    "The share of what may be admitted that one tenant has at most while others want some."
     max_message_bytes: int = Field(32 << 20, ge=1024, le=1 << 30)
     "Largest request; a reply is bounded by the model's context."
     max_concurrent_streams: int = Field(1024, ge=1, le=1 << 20)
@@ -96,6 +132,8 @@ class Settings(Configuration):
     "Output of resumable generations that is kept for their readers, of all together; the oldest goes first."
     max_kept_bytes_each: int = Field(4 << 20, ge=8192, le=1 << 40)
     "The same, of each of them; 4 MiB are some 40 000 tokens as text, or 6 000 with twenty logprobs each."
+    allow: Names = ()
+    "Dangerous settings of vLLM's to start with all the same, by name, separated by commas; the refusal tells the name."
     reflection: CliImplicitFlag[bool] = True
     "Whether server reflection is offered."
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -106,6 +144,12 @@ class Settings(Configuration):
     "The timing model of the simulated engine."
     check_config: CliImplicitFlag[bool] = False
     "Check the settings, print them as JSON and exit."
+
+    @model_validator(mode="after")
+    def _a_stall_comes_before_a_hang(self) -> Self:
+        if (stall := self.engine_stall_seconds) > (hang := self.engine_hang_seconds):
+            raise ValueError(f"engine_stall_seconds is {stall:g}, more than engine_hang_seconds, which is {hang:g}")
+        return self
 
     @model_validator(mode="after")
     def _arguments_have_an_engine(self) -> Self:
