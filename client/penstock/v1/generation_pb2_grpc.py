@@ -95,8 +95,9 @@ class GenerationServicer(object):
         """Generates the whole answer and returns it in one message.
 
         The call's deadline is honoured: when it passes, or when the caller cancels, the engine stops working on it at
-        once. Without a deadline the call takes as long as the generation does. GenerateRequest.on_deadline asks for what
-        there is by then instead of an error.
+        once. A call without a deadline has the server's default, and none has longer than the server's longest
+        (Model.default_deadline_ms, Model.max_deadline_ms). GenerateRequest.on_deadline asks for what there is by then
+        instead of an error.
 
         Errors:
         * INVALID_ARGUMENT, reason INVALID_FIELD: every wrong field is in BadRequest.field_violations.
@@ -104,16 +105,27 @@ class GenerationServicer(object):
         * NOT_FOUND, reason MODEL_NOT_FOUND.
         * FAILED_PRECONDITION, reason FEATURE_OFF: the served model, or the way that it is served, does not have what the
         request asks for; GetModel tells what there is.
-        * RESOURCE_EXHAUSTED with RetryInfo, reason OVERLOADED: the engine's queue is full.
+        * RESOURCE_EXHAUSTED with RetryInfo, reason OVERLOADED: there is no room. The message names the limit and what it
+        stands at: sequences that run or wait, prompt tokens that wait, or the predicted wait. Nothing has been tokenized.
+        The delay is when there will be room, spread over those who are refused at the same time.
+        * RESOURCE_EXHAUSTED with RetryInfo, reason QUOTA: the caller's tenant has used up its own quota, of tokens or of
+        calls at a time; the delay is when it has some again.
         * RESOURCE_EXHAUSTED without details: the request message is larger than the server receives.
-        * UNAVAILABLE with RetryInfo, reason LOADING, DRAINING or ENGINE_DEAD: another replica may serve it at once.
+        * UNAVAILABLE with RetryInfo, reason LOADING, DRAINING, ENGINE_STALLED or ENGINE_DEAD: another replica may serve it
+        at once. A stream may have had output before DRAINING and ENGINE_DEAD; its usage is in the last chunk then.
         * RESOURCE_EXHAUSTED without RetryInfo, reason SLOW_READER: the caller left too much of a stream unread for too
         long.
-        * DEADLINE_EXCEEDED, CANCELLED: the caller's own doing.
+        * DEADLINE_EXCEEDED, reason DEADLINE: the caller's deadline, or the server's own; then the message tells its figure.
+        At once for a call that would have to wait and could not have its first token by then, by prediction; the message
+        tells both times.
+        * CANCELLED: the caller's own doing.
         * INTERNAL: a fixed text and the generation's id; the cause is in the server's log.
 
-        With GenerateRequest.batch the call answers several inputs: it fails as a whole for what concerns all of them, and
-        otherwise each has a result of its own.
+        RESOURCE_EXHAUSTED and UNAVAILABLE come with the trailer `grpc-retry-pushback-ms` as well, which gRPC's own retries
+        obey: RetryInfo's delay, or -1 where trying again is of no use.
+
+        With GenerateRequest.batch the call answers several inputs: it is let in with all of them or not at all, fails as a
+        whole for what concerns all of them, and otherwise each has a result of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -223,7 +235,9 @@ class GenerationServicer(object):
     def Estimate(self, request, context):
         """Checks a request and tells what it would need, without running it.
 
-        Errors: those of Generate for a wrong request, except that one for which there is no room now is no error here.
+        Errors: those of Generate for a wrong request. One for which there is no room, no quota or no time now is no error
+        here: EstimateResponse.refusal is what Generate would answer, and no place is kept. While no model serves, or the
+        quota of the caller's tenant is used up, the request is not looked at, and the refusal is all that is told.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -50,8 +50,9 @@ class GenerationStub:
     """Generates the whole answer and returns it in one message.
 
     The call's deadline is honoured: when it passes, or when the caller cancels, the engine stops working on it at
-    once. Without a deadline the call takes as long as the generation does. GenerateRequest.on_deadline asks for what
-    there is by then instead of an error.
+    once. A call without a deadline has the server's default, and none has longer than the server's longest
+    (Model.default_deadline_ms, Model.max_deadline_ms). GenerateRequest.on_deadline asks for what there is by then
+    instead of an error.
 
     Errors:
     * INVALID_ARGUMENT, reason INVALID_FIELD: every wrong field is in BadRequest.field_violations.
@@ -59,16 +60,27 @@ class GenerationStub:
     * NOT_FOUND, reason MODEL_NOT_FOUND.
     * FAILED_PRECONDITION, reason FEATURE_OFF: the served model, or the way that it is served, does not have what the
       request asks for; GetModel tells what there is.
-    * RESOURCE_EXHAUSTED with RetryInfo, reason OVERLOADED: the engine's queue is full.
+    * RESOURCE_EXHAUSTED with RetryInfo, reason OVERLOADED: there is no room. The message names the limit and what it
+      stands at: sequences that run or wait, prompt tokens that wait, or the predicted wait. Nothing has been tokenized.
+      The delay is when there will be room, spread over those who are refused at the same time.
+    * RESOURCE_EXHAUSTED with RetryInfo, reason QUOTA: the caller's tenant has used up its own quota, of tokens or of
+      calls at a time; the delay is when it has some again.
     * RESOURCE_EXHAUSTED without details: the request message is larger than the server receives.
-    * UNAVAILABLE with RetryInfo, reason LOADING, DRAINING or ENGINE_DEAD: another replica may serve it at once.
+    * UNAVAILABLE with RetryInfo, reason LOADING, DRAINING, ENGINE_STALLED or ENGINE_DEAD: another replica may serve it
+      at once. A stream may have had output before DRAINING and ENGINE_DEAD; its usage is in the last chunk then.
     * RESOURCE_EXHAUSTED without RetryInfo, reason SLOW_READER: the caller left too much of a stream unread for too
       long.
-    * DEADLINE_EXCEEDED, CANCELLED: the caller's own doing.
+    * DEADLINE_EXCEEDED, reason DEADLINE: the caller's deadline, or the server's own; then the message tells its figure.
+      At once for a call that would have to wait and could not have its first token by then, by prediction; the message
+      tells both times.
+    * CANCELLED: the caller's own doing.
     * INTERNAL: a fixed text and the generation's id; the cause is in the server's log.
 
-    With GenerateRequest.batch the call answers several inputs: it fails as a whole for what concerns all of them, and
-    otherwise each has a result of its own.
+    RESOURCE_EXHAUSTED and UNAVAILABLE come with the trailer `grpc-retry-pushback-ms` as well, which gRPC's own retries
+    obey: RetryInfo's delay, or -1 where trying again is of no use.
+
+    With GenerateRequest.batch the call answers several inputs: it is let in with all of them or not at all, fails as a
+    whole for what concerns all of them, and otherwise each has a result of its own.
     """
     StreamGenerate: _grpc.UnaryStreamMultiCallable[_generation_pb2.GenerateRequest, _generation_pb2.GenerateChunk]
     """Generates the answer and sends it piece by piece as it is made.
@@ -142,7 +154,9 @@ class GenerationStub:
     Estimate: _grpc.UnaryUnaryMultiCallable[_generation_pb2.EstimateRequest, _generation_pb2.EstimateResponse]
     """Checks a request and tells what it would need, without running it.
 
-    Errors: those of Generate for a wrong request, except that one for which there is no room now is no error here.
+    Errors: those of Generate for a wrong request. One for which there is no room, no quota or no time now is no error
+    here: EstimateResponse.refusal is what Generate would answer, and no place is kept. While no model serves, or the
+    quota of the caller's tenant is used up, the request is not looked at, and the refusal is all that is told.
     """
 
 @_typing.type_check_only
@@ -154,8 +168,9 @@ class GenerationAsyncStub(GenerationStub):
     """Generates the whole answer and returns it in one message.
 
     The call's deadline is honoured: when it passes, or when the caller cancels, the engine stops working on it at
-    once. Without a deadline the call takes as long as the generation does. GenerateRequest.on_deadline asks for what
-    there is by then instead of an error.
+    once. A call without a deadline has the server's default, and none has longer than the server's longest
+    (Model.default_deadline_ms, Model.max_deadline_ms). GenerateRequest.on_deadline asks for what there is by then
+    instead of an error.
 
     Errors:
     * INVALID_ARGUMENT, reason INVALID_FIELD: every wrong field is in BadRequest.field_violations.
@@ -163,16 +178,27 @@ class GenerationAsyncStub(GenerationStub):
     * NOT_FOUND, reason MODEL_NOT_FOUND.
     * FAILED_PRECONDITION, reason FEATURE_OFF: the served model, or the way that it is served, does not have what the
       request asks for; GetModel tells what there is.
-    * RESOURCE_EXHAUSTED with RetryInfo, reason OVERLOADED: the engine's queue is full.
+    * RESOURCE_EXHAUSTED with RetryInfo, reason OVERLOADED: there is no room. The message names the limit and what it
+      stands at: sequences that run or wait, prompt tokens that wait, or the predicted wait. Nothing has been tokenized.
+      The delay is when there will be room, spread over those who are refused at the same time.
+    * RESOURCE_EXHAUSTED with RetryInfo, reason QUOTA: the caller's tenant has used up its own quota, of tokens or of
+      calls at a time; the delay is when it has some again.
     * RESOURCE_EXHAUSTED without details: the request message is larger than the server receives.
-    * UNAVAILABLE with RetryInfo, reason LOADING, DRAINING or ENGINE_DEAD: another replica may serve it at once.
+    * UNAVAILABLE with RetryInfo, reason LOADING, DRAINING, ENGINE_STALLED or ENGINE_DEAD: another replica may serve it
+      at once. A stream may have had output before DRAINING and ENGINE_DEAD; its usage is in the last chunk then.
     * RESOURCE_EXHAUSTED without RetryInfo, reason SLOW_READER: the caller left too much of a stream unread for too
       long.
-    * DEADLINE_EXCEEDED, CANCELLED: the caller's own doing.
+    * DEADLINE_EXCEEDED, reason DEADLINE: the caller's deadline, or the server's own; then the message tells its figure.
+      At once for a call that would have to wait and could not have its first token by then, by prediction; the message
+      tells both times.
+    * CANCELLED: the caller's own doing.
     * INTERNAL: a fixed text and the generation's id; the cause is in the server's log.
 
-    With GenerateRequest.batch the call answers several inputs: it fails as a whole for what concerns all of them, and
-    otherwise each has a result of its own.
+    RESOURCE_EXHAUSTED and UNAVAILABLE come with the trailer `grpc-retry-pushback-ms` as well, which gRPC's own retries
+    obey: RetryInfo's delay, or -1 where trying again is of no use.
+
+    With GenerateRequest.batch the call answers several inputs: it is let in with all of them or not at all, fails as a
+    whole for what concerns all of them, and otherwise each has a result of its own.
     """
     StreamGenerate: _aio.UnaryStreamMultiCallable[_generation_pb2.GenerateRequest, _generation_pb2.GenerateChunk]  # type: ignore[assignment]
     """Generates the answer and sends it piece by piece as it is made.
@@ -246,7 +272,9 @@ class GenerationAsyncStub(GenerationStub):
     Estimate: _aio.UnaryUnaryMultiCallable[_generation_pb2.EstimateRequest, _generation_pb2.EstimateResponse]  # type: ignore[assignment]
     """Checks a request and tells what it would need, without running it.
 
-    Errors: those of Generate for a wrong request, except that one for which there is no room now is no error here.
+    Errors: those of Generate for a wrong request. One for which there is no room, no quota or no time now is no error
+    here: EstimateResponse.refusal is what Generate would answer, and no place is kept. While no model serves, or the
+    quota of the caller's tenant is used up, the request is not looked at, and the refusal is all that is told.
     """
 
 class GenerationServicer(metaclass=_abc_1.ABCMeta):
@@ -261,8 +289,9 @@ class GenerationServicer(metaclass=_abc_1.ABCMeta):
         """Generates the whole answer and returns it in one message.
 
         The call's deadline is honoured: when it passes, or when the caller cancels, the engine stops working on it at
-        once. Without a deadline the call takes as long as the generation does. GenerateRequest.on_deadline asks for what
-        there is by then instead of an error.
+        once. A call without a deadline has the server's default, and none has longer than the server's longest
+        (Model.default_deadline_ms, Model.max_deadline_ms). GenerateRequest.on_deadline asks for what there is by then
+        instead of an error.
 
         Errors:
         * INVALID_ARGUMENT, reason INVALID_FIELD: every wrong field is in BadRequest.field_violations.
@@ -270,16 +299,27 @@ class GenerationServicer(metaclass=_abc_1.ABCMeta):
         * NOT_FOUND, reason MODEL_NOT_FOUND.
         * FAILED_PRECONDITION, reason FEATURE_OFF: the served model, or the way that it is served, does not have what the
           request asks for; GetModel tells what there is.
-        * RESOURCE_EXHAUSTED with RetryInfo, reason OVERLOADED: the engine's queue is full.
+        * RESOURCE_EXHAUSTED with RetryInfo, reason OVERLOADED: there is no room. The message names the limit and what it
+          stands at: sequences that run or wait, prompt tokens that wait, or the predicted wait. Nothing has been tokenized.
+          The delay is when there will be room, spread over those who are refused at the same time.
+        * RESOURCE_EXHAUSTED with RetryInfo, reason QUOTA: the caller's tenant has used up its own quota, of tokens or of
+          calls at a time; the delay is when it has some again.
         * RESOURCE_EXHAUSTED without details: the request message is larger than the server receives.
-        * UNAVAILABLE with RetryInfo, reason LOADING, DRAINING or ENGINE_DEAD: another replica may serve it at once.
+        * UNAVAILABLE with RetryInfo, reason LOADING, DRAINING, ENGINE_STALLED or ENGINE_DEAD: another replica may serve it
+          at once. A stream may have had output before DRAINING and ENGINE_DEAD; its usage is in the last chunk then.
         * RESOURCE_EXHAUSTED without RetryInfo, reason SLOW_READER: the caller left too much of a stream unread for too
           long.
-        * DEADLINE_EXCEEDED, CANCELLED: the caller's own doing.
+        * DEADLINE_EXCEEDED, reason DEADLINE: the caller's deadline, or the server's own; then the message tells its figure.
+          At once for a call that would have to wait and could not have its first token by then, by prediction; the message
+          tells both times.
+        * CANCELLED: the caller's own doing.
         * INTERNAL: a fixed text and the generation's id; the cause is in the server's log.
 
-        With GenerateRequest.batch the call answers several inputs: it fails as a whole for what concerns all of them, and
-        otherwise each has a result of its own.
+        RESOURCE_EXHAUSTED and UNAVAILABLE come with the trailer `grpc-retry-pushback-ms` as well, which gRPC's own retries
+        obey: RetryInfo's delay, or -1 where trying again is of no use.
+
+        With GenerateRequest.batch the call answers several inputs: it is let in with all of them or not at all, fails as a
+        whole for what concerns all of them, and otherwise each has a result of its own.
         """
 
     @_abc_1.abstractmethod
@@ -407,7 +447,9 @@ class GenerationServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_generation_pb2.EstimateResponse, _abc.Awaitable[_generation_pb2.EstimateResponse]]:
         """Checks a request and tells what it would need, without running it.
 
-        Errors: those of Generate for a wrong request, except that one for which there is no room now is no error here.
+        Errors: those of Generate for a wrong request. One for which there is no room, no quota or no time now is no error
+        here: EstimateResponse.refusal is what Generate would answer, and no place is kept. While no model serves, or the
+        quota of the caller's tenant is used up, the request is not looked at, and the refusal is all that is told.
         """
 
 def add_GenerationServicer_to_server(servicer: GenerationServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

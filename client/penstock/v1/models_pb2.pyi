@@ -123,7 +123,7 @@ class GetModelRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("name", "aliases", "context_length", "vocabulary_size", "max_concurrent_sequences", "chat", "engine", "engine_version", "load_time", "max_prompt_bytes", "max_logprobs", "tool_parser", "reasoning_parser", "structured_outputs", "modalities", "adapters", "adapter_aliases", "embeddings", "digest", "limits", "adapters_enabled")
+    __slots__ = ("name", "aliases", "context_length", "vocabulary_size", "max_concurrent_sequences", "chat", "engine", "engine_version", "load_time", "max_prompt_bytes", "max_logprobs", "tool_parser", "reasoning_parser", "structured_outputs", "modalities", "adapters", "adapter_aliases", "embeddings", "digest", "limits", "adapters_enabled", "default_deadline_ms", "max_deadline_ms")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ALIASES_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_LENGTH_FIELD_NUMBER: _ClassVar[int]
@@ -145,6 +145,8 @@ class Model(_message.Message):
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     ADAPTERS_ENABLED_FIELD_NUMBER: _ClassVar[int]
+    DEFAULT_DEADLINE_MS_FIELD_NUMBER: _ClassVar[int]
+    MAX_DEADLINE_MS_FIELD_NUMBER: _ClassVar[int]
     name: str
     aliases: _containers.RepeatedScalarFieldContainer[str]
     context_length: int
@@ -166,4 +168,6 @@ class Model(_message.Message):
     digest: str
     limits: _containers.RepeatedCompositeFieldContainer[Limit]
     adapters_enabled: bool
-    def __init__(self, name: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., context_length: _Optional[int] = ..., vocabulary_size: _Optional[int] = ..., max_concurrent_sequences: _Optional[int] = ..., chat: bool = ..., engine: _Optional[str] = ..., engine_version: _Optional[str] = ..., load_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., max_prompt_bytes: _Optional[int] = ..., max_logprobs: _Optional[int] = ..., tool_parser: _Optional[str] = ..., reasoning_parser: _Optional[str] = ..., structured_outputs: _Optional[_Iterable[str]] = ..., modalities: _Optional[_Iterable[_Union[Modality, str]]] = ..., adapters: _Optional[_Iterable[_Union[Adapter, _Mapping]]] = ..., adapter_aliases: _Optional[_Iterable[_Union[Alias, _Mapping]]] = ..., embeddings: bool = ..., digest: _Optional[str] = ..., limits: _Optional[_Iterable[_Union[Limit, _Mapping]]] = ..., adapters_enabled: bool = ...) -> None: ...
+    default_deadline_ms: int
+    max_deadline_ms: int
+    def __init__(self, name: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., context_length: _Optional[int] = ..., vocabulary_size: _Optional[int] = ..., max_concurrent_sequences: _Optional[int] = ..., chat: bool = ..., engine: _Optional[str] = ..., engine_version: _Optional[str] = ..., load_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., max_prompt_bytes: _Optional[int] = ..., max_logprobs: _Optional[int] = ..., tool_parser: _Optional[str] = ..., reasoning_parser: _Optional[str] = ..., structured_outputs: _Optional[_Iterable[str]] = ..., modalities: _Optional[_Iterable[_Union[Modality, str]]] = ..., adapters: _Optional[_Iterable[_Union[Adapter, _Mapping]]] = ..., adapter_aliases: _Optional[_Iterable[_Union[Alias, _Mapping]]] = ..., embeddings: bool = ..., digest: _Optional[str] = ..., limits: _Optional[_Iterable[_Union[Limit, _Mapping]]] = ..., adapters_enabled: bool = ..., default_deadline_ms: _Optional[int] = ..., max_deadline_ms: _Optional[int] = ...) -> None: ...

@@ -69,7 +69,7 @@ class ModelsServicer(object):
     def ListModels(self, request, context):
         """Lists the loaded models, the default one first.
 
-        Errors: UNAVAILABLE with RetryInfo, reason LOADING, DRAINING or ENGINE_DEAD.
+        Errors: UNAVAILABLE with RetryInfo, reason LOADING, DRAINING, ENGINE_STALLED or ENGINE_DEAD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

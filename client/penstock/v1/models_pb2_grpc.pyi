@@ -36,7 +36,7 @@ class ModelsStub:
     ListModels: _grpc.UnaryUnaryMultiCallable[_models_pb2.ListModelsRequest, _models_pb2.ListModelsResponse]
     """Lists the loaded models, the default one first.
 
-    Errors: UNAVAILABLE with RetryInfo, reason LOADING, DRAINING or ENGINE_DEAD.
+    Errors: UNAVAILABLE with RetryInfo, reason LOADING, DRAINING, ENGINE_STALLED or ENGINE_DEAD.
     """
     GetModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.GetModelRequest, _models_pb2.Model]
     """Returns one model by its name or alias.
@@ -75,7 +75,7 @@ class ModelsAsyncStub(ModelsStub):
     ListModels: _aio.UnaryUnaryMultiCallable[_models_pb2.ListModelsRequest, _models_pb2.ListModelsResponse]  # type: ignore[assignment]
     """Lists the loaded models, the default one first.
 
-    Errors: UNAVAILABLE with RetryInfo, reason LOADING, DRAINING or ENGINE_DEAD.
+    Errors: UNAVAILABLE with RetryInfo, reason LOADING, DRAINING, ENGINE_STALLED or ENGINE_DEAD.
     """
     GetModel: _aio.UnaryUnaryMultiCallable[_models_pb2.GetModelRequest, _models_pb2.Model]  # type: ignore[assignment]
     """Returns one model by its name or alias.
@@ -117,7 +117,7 @@ class ModelsServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_models_pb2.ListModelsResponse, _abc.Awaitable[_models_pb2.ListModelsResponse]]:
         """Lists the loaded models, the default one first.
 
-        Errors: UNAVAILABLE with RetryInfo, reason LOADING, DRAINING or ENGINE_DEAD.
+        Errors: UNAVAILABLE with RetryInfo, reason LOADING, DRAINING, ENGINE_STALLED or ENGINE_DEAD.
         """
 
     @_abc_1.abstractmethod
