@@ -97,6 +97,8 @@ class Calls:
         self.closed = True
         for settled in list(self.settling):
             settled.set()
+        for session in list(self.sessions.sessions):
+            session.close()
         self.channel.close()
 
 

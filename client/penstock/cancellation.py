@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Protocol
 
+import grpc
 import grpc.aio
 
-from penstock.errors import RequestCancelled
+from penstock.errors import APIError, RequestCancelled
 
 
 def times_cancelled() -> int:
@@ -62,3 +63,8 @@ def ended_if_closed(calls: MayClose, request_id: str | None = None) -> Iterator[
 def closed_early(request_id: str | None) -> RequestCancelled:
     """The error of a stream that its caller closed before its end."""
     return RequestCancelled("the stream was closed before its end", request_id=request_id)
+
+
+def closed_here(error: APIError, endpoints: Collection[str]) -> bool:
+    """Whether the call was cancelled by closing its client, which then has no endpoints in use any more."""
+    return error.status is grpc.StatusCode.CANCELLED and not endpoints

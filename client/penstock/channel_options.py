@@ -23,6 +23,8 @@ CHANNEL_OPTIONS: Options = (
     # server must allow them (http2.min_ping_interval_without_data_ms of at most 20 s); Penstock's does.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    # What bounds an unanswered ping (grpcio 1.80 to 1.85) is this one alone; its own default is 60 s.
+    ("grpc.http2.ping_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 0),
     ("grpc.http2.max_pings_without_data", 0),
     # gRPC's own backoff grows to 120 s: a client would stay blind for two minutes after an outage.

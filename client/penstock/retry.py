@@ -14,7 +14,7 @@ from penstock.arguments import ArgumentTypeError, ArgumentValueError
 MOST_TOKENS = 10.0
 ENOUGH_TOKENS = MOST_TOKENS / 2
 
-# The calls of a connection fail within this time once it has broken.
+# The calls of a connection fail within this time once it has broken, or its server has begun to drain.
 BREAK_SECONDS = 0.1
 
 MOST_ATTEMPTS = 100
@@ -104,9 +104,9 @@ class RetryBudget:
             self._take()
 
     def lost(self, endpoint: str, began: float, now: float) -> None:
-        """The connection to the endpoint broke under an attempt that began then.
+        """The connection to the endpoint broke under an attempt that began then, or the endpoint is about to stop.
 
-        It takes as many calls with it as there are, which is one failure. Those that began later fail by themselves.
+        That takes as many calls with it as there are, which is one failure. Those that began later fail by themselves.
         """
         with self._changing:
             if began < self._breaks.get(endpoint, began) and now - self._breaks[endpoint] <= BREAK_SECONDS:

@@ -15,7 +15,8 @@ def choose(endpoints: Iterable[Endpoint[CallsT]], avoid: Collection[str], turn: 
     every = list(endpoints)
     in_use = [endpoint for endpoint in every if not endpoint.standing.ejected]
     wanted = [endpoint for endpoint in in_use if endpoint.address.endpoint not in avoid]
-    candidates = wanted or in_use or every
+    others = [endpoint for endpoint in every if endpoint.address.endpoint not in avoid]
+    candidates = wanted or in_use or others or every
     return min(_from_turn(candidates, turn), key=lambda endpoint: endpoint.in_flight)
 
 

@@ -63,23 +63,32 @@ class Directory(Generic[CallsT]):
         was_ejected = endpoint.standing.ejected
         cooldown = endpoint.standing.probed(answers, now, chance)
         if cooldown is not None:
-            return EndpointEjected(endpoint.address.endpoint, endpoint.standing.failures, cooldown)
+            return self._ejected(endpoint, cooldown)
         return EndpointRestored(endpoint.address.endpoint) if was_ejected else None
 
-    def failed(self, endpoint: Endpoint[CallsT], began: float, now: float, chance: float) -> Event | None:
-        """A call that began then got no answer from the endpoint. The last one in use is never ejected."""
+    def failed(
+        self, endpoint: Endpoint[CallsT], began: float, now: float, chance: float, leaving: bool = False
+    ) -> Event | None:
+        """A call that began then got no answer from the endpoint, or the answer that it is leaving.
+
+        The last one in use is not ejected unless it is leaving: others that were ejected may be back before it is.
+        """
         for lookup in self._lookups:
             if endpoint.address in lookup.addresses:
                 lookup.call_failed()
-        others = any(other is not endpoint and not other.standing.ejected for other in self._endpoints.values())
-        cooldown = endpoint.standing.failed(began, now, others, chance)
-        if cooldown is None:
-            return None
-        return EndpointEjected(endpoint.address.endpoint, endpoint.standing.failures, cooldown)
+        others = any(
+            other is not endpoint and (leaving or not other.standing.ejected) for other in self._endpoints.values()
+        )
+        cooldown = endpoint.standing.failed(began, now, others, chance, leaving)
+        return None if cooldown is None else self._ejected(endpoint, cooldown)
 
     def worked(self, endpoint: Endpoint[CallsT], began: float) -> Event | None:
         """A call that began then was answered by the endpoint."""
         return EndpointRestored(endpoint.address.endpoint) if endpoint.standing.worked(began) else None
+
+    def _ejected(self, endpoint: Endpoint[CallsT], cooldown: float) -> Event:
+        endpoint.give_up_channels()
+        return EndpointEjected(endpoint.address.endpoint, endpoint.standing.failures, cooldown)
 
     def _gather(self) -> None:
         """An endpoint that is still there stays the same object; one that is gone lives on in its calls."""

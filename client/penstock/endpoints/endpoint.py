@@ -62,7 +62,7 @@ class Endpoint(Generic[CallsT]):
 
         `dial` is told whether the channel is one beyond the first.
         """
-        self._give_up_channels(now, security)
+        self._give_up_idle_channels(now, security)
         emptiest = min(self.channels, key=lambda channel: channel.streams, default=None)
         if emptiest is not None and (emptiest.streams < CROWDED_STREAMS or len(self.channels) >= most):
             return emptiest
@@ -70,7 +70,11 @@ class Endpoint(Generic[CallsT]):
         self.channels.append(made)
         return made
 
-    def _give_up_channels(self, now: float, security: object) -> None:
+    def give_up_channels(self) -> None:
+        """Whoever comes next connects at once. A channel that has failed to pauses, and fails its calls meanwhile."""
+        self.channels.clear()
+
+    def _give_up_idle_channels(self, now: float, security: object) -> None:
         current = [channel for channel in self.channels if channel.security is security]
         self.channels[:] = [
             channel

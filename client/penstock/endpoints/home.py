@@ -15,7 +15,7 @@ from typing import Generic, Protocol
 from penstock.channel import Security
 from penstock.endpoints.directory import Directory
 from penstock.endpoints.endpoint import CallsT, Endpoint, EndpointStatus, PooledChannel
-from penstock.endpoints.lease import Lease
+from penstock.endpoints.lease import Failed, Lease
 from penstock.endpoints.lookup import Lookup
 from penstock.endpoints.resolve import resolve
 from penstock.endpoints.settings import PoolSettings
@@ -100,7 +100,7 @@ class Home(Generic[CallsT]):
     def share_stream(self, lease: Lease[CallsT]) -> None:
         self._report(partial(self._stream_shared, lease))
 
-    def take_back(self, lease: Lease[CallsT], failed: bool | None) -> None:
+    def take_back(self, lease: Lease[CallsT], failed: Failed) -> None:
         self._report(partial(self._taken_back, lease, failed))
 
     def _lease(self, endpoint: Endpoint[CallsT], now: float) -> Lease[CallsT]:
@@ -168,7 +168,7 @@ class Home(Generic[CallsT]):
             lease.owns_stream = False
             lease.channel.streams -= 1
 
-    def _taken_back(self, lease: Lease[CallsT], failed: bool | None) -> Event | None:
+    def _taken_back(self, lease: Lease[CallsT], failed: Failed) -> Event | None:
         if lease.released:
             return None
         lease.released = True
@@ -180,7 +180,8 @@ class Home(Generic[CallsT]):
         if failed is None:
             return None
         if failed:
-            return self._directory.failed(lease.place, lease.began, now, random.random())  # noqa: S311
+            chance, leaving = random.random(), failed == "leaving"  # noqa: S311
+            return self._directory.failed(lease.place, lease.began, now, chance, leaving)
         return self._directory.worked(lease.place, lease.began)
 
     def _looked_up(self, lookup: Lookup, addresses: Sequence[Address]) -> None:

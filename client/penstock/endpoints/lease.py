@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Generic, Protocol
+from typing import Generic, Literal, Protocol
 
 from penstock.endpoints.endpoint import CallsT, Endpoint, PooledChannel
+
+# See Lease.release.
+Failed = bool | Literal["leaving"] | None
 
 
 class Lender(Protocol[CallsT]):
     def share_stream(self, lease: Lease[CallsT]) -> None: ...
 
-    def take_back(self, lease: Lease[CallsT], failed: bool | None) -> None: ...
+    def take_back(self, lease: Lease[CallsT], failed: Failed) -> None: ...
 
 
 class Lease(Generic[CallsT]):
@@ -37,10 +40,11 @@ class Lease(Generic[CallsT]):
         """The call rides a session, so it is no stream of its own on the connection."""
         self._lender.share_stream(self)
 
-    def release(self, failed: bool | None) -> None:
+    def release(self, failed: Failed) -> None:
         """The call is over. Only the first release counts. Allowed in any thread, and to a collector of garbage.
 
-        failed: whether the endpoint did not do its part: no connection, or it said that it takes no calls (LOADING,
-            DRAINING). False for any answer of it, an error too. None if the call ended before that could be told.
+        failed: whether the endpoint did not do its part: no connection, or it said that it takes no calls (LOADING).
+            "leaving" if it said that it takes none any more (DRAINING). False for any answer of it, an error too. None
+            if the call ended before that could be told.
         """
         self._lender.take_back(self, failed)

@@ -1,7 +1,7 @@
 """Whether an endpoint gets calls: its failures in a row, its ejection and the way back. Pure.
 
 in use --3 failures in a row--> ejected --cooldown over--> being probed --it answers--> in use, one failure from
-  ^                                ^                            |                       the next ejection
+  ^      or "leaving"              ^                            |                       the next ejection
   +--- a call works there ---------+------- it does not --------+
 """
 
@@ -29,8 +29,10 @@ class Standing:
     def ejected(self) -> bool:
         return self.ejected_until is not None
 
-    def failed(self, began: float, now: float, may_eject: bool, chance: float) -> float | None:
+    def failed(self, began: float, now: float, may_eject: bool, chance: float, leaving: bool = False) -> float | None:
         """A call that began then has failed. Returns the cooldown if that ejects the endpoint; `chance` is in [0, 1).
+
+        One that says that it is leaving is believed the first time.
 
         Calls that began before the last failure count with it: those of one broken connection fail together, and
         whether it was more than that only a later call can tell.
@@ -39,7 +41,8 @@ class Standing:
             return None
         self._last_failure = now
         self.failures += 1
-        return self._eject(now, chance) if may_eject and self.failures >= FAILURES_TO_EJECT else None
+        enough = leaving or self.failures >= FAILURES_TO_EJECT
+        return self._eject(now, chance) if may_eject and enough else None
 
     def worked(self, began: float) -> bool:
         """A call that began then was answered. Returns whether that ends an ejection.

@@ -80,8 +80,8 @@ class Attempts:
         self._budget.succeeded(self._retry.budget)
 
     def _take(self, error: APIError, endpoint: str, began: float, now: float) -> None:
-        broke = error.status is grpc.StatusCode.UNAVAILABLE and error.reason is None
-        if broke or isinstance(error, ConnectTimeout):
+        gone = error.status is grpc.StatusCode.UNAVAILABLE and error.reason in (None, "DRAINING")
+        if gone or isinstance(error, ConnectTimeout):
             self._budget.lost(endpoint, began, now)
         else:
             self._budget.spent()
@@ -100,6 +100,9 @@ class Attempts:
         if error.status in _MAY_HAVE_RUN:
             self._internal_errors += 1
             return self._keyed and self._internal_errors == 1
+        if error.status is grpc.StatusCode.CANCELLED:
+            # gRPC itself resets calls with it where it sheds load, and so do proxies; a Penstock server says why.
+            return error.reason is None
         return error.status in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED)
 
     def _delay(self, error: APIError, untried: bool) -> float:

@@ -8,8 +8,9 @@ from typing import Any
 import grpc
 
 from penstock.accumulate import Accumulator
-from penstock.cancellation import closed_early
+from penstock.cancellation import closed_early, closed_here
 from penstock.client_parts import ClientParts
+from penstock.endpoints.lease import Failed
 from penstock.errors import APIError, APITimeoutError, ConnectTimeout, FirstTokenTimeout, IdleTimeout
 from penstock.resilience.recovery import PATIENCE_SECONDS, How
 from penstock.resilience.resume_token import ResumePoint
@@ -228,7 +229,9 @@ class StreamCourse:
         """Seconds until it begins again; None if the error stands."""
         self.attempts.failed_endpoints.add(self.report.endpoint)
         delay: float | None = None
-        if not self.begun and not self.closed:
+        if closed_here(error, endpoints):
+            pass
+        elif not self.begun and not self.closed:
             untried = not self.attempts.failed_endpoints.issuperset(endpoints)
             delay = self.attempts.failed(error, self.report.attempt_began, now, untried, self.report.endpoint)
             if delay is not None:
@@ -239,10 +242,12 @@ class StreamCourse:
         return delay
 
 
-def endpoint_failed(error: APIError) -> bool | None:
-    """Whether the endpoint did not do its part; None where the call does not tell."""
+def endpoint_failed(error: APIError) -> Failed:
+    """Whether the endpoint did not do its part, as Lease.release is to be told."""
     if isinstance(error, ConnectTimeout):
         return True
     if isinstance(error, APITimeoutError) or error.status is grpc.StatusCode.CANCELLED:
         return None
+    if error.reason == "DRAINING":
+        return "leaving"
     return error.status is grpc.StatusCode.UNAVAILABLE

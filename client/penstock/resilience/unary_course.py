@@ -8,6 +8,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from penstock.cancellation import closed_here
 from penstock.client_parts import ClientParts
 from penstock.errors import APIError, APITimeoutError, ConnectTimeout, RequestCancelled
 from penstock.terms import Terms
@@ -44,6 +45,8 @@ class UnaryCourse:
             self.report.timed_out("total", self.terms.timeout.total or 0.0)
         self.attempts.failed_endpoints.add(self.report.endpoint)
         untried = not self.attempts.failed_endpoints.issuperset(endpoints)
+        if closed_here(error, endpoints):
+            return None
         delay = self.attempts.failed(error, self.report.attempt_began, now, untried, self.report.endpoint)
         if delay is not None:
             self.report.retried(delay, error)

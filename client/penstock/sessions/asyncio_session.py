@@ -91,8 +91,9 @@ class AsyncioSession:
                 await self._rpc.write(self._outgoing.popleft())
             if self._multiplexer.finished:
                 await self._rpc.done_writing()
-        except (grpc.RpcError, asyncio.InvalidStateError):
-            self._outgoing.clear()  # the RPC is over; the reader says why
+        except (grpc.RpcError, asyncio.InvalidStateError, grpc.aio.InternalError):
+            # The RPC is over; the reader says why. done_writing() of an RPC that ends just now raises InternalError.
+            self._outgoing.clear()
         finally:
             self._writer = None
 

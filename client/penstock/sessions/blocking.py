@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from penstock.call_options import Pairs
+from penstock.cancellation import client_closed
 from penstock.sessions.blocking_call import BlockingCall
 from penstock.sessions.endings import Ending, no_sessions, session_ended, session_failed
 from penstock.sessions.multiplexer import Multiplexer
@@ -29,6 +30,7 @@ class BlockingSession:
         self._lock = threading.Lock()
         self._multiplexer: Multiplexer[BlockingCall] = Multiplexer()
         self._outgoing: SimpleQueue[SessionRequest | None] = SimpleQueue()  # None half-closes
+        self._closed = False  # by the client
 
     @property
     def open_calls(self) -> int:
@@ -66,6 +68,10 @@ class BlockingSession:
             self._outgoing.put(SessionRequest(cancel=CancelCall(call=call.number)))
             self._half_close_if_finished()
 
+    def close(self) -> None:
+        """The channel is about to be closed, which ends it with its calls."""
+        self._closed = True
+
     def abandon(self) -> None:
         """Nobody can start calls here any more."""
         self._rpc.cancel()
@@ -92,6 +98,8 @@ class BlockingSession:
         if self.server_id is None and error.code() is grpc.StatusCode.UNIMPLEMENTED:
             self._support.missing = True
             return no_sessions
+        if self._closed and error.code() is grpc.StatusCode.CANCELLED:
+            return client_closed
         return session_failed(error)
 
     def _deliver(self, response: SessionResponse) -> None:

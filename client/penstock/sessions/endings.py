@@ -39,7 +39,12 @@ def ended_by_server(end: CallEnd) -> Ending:
 
 
 def session_failed(error: grpc.RpcError) -> Ending:
-    """Each call of a failed session fails as a stream of its own would have."""
+    """Each call of a failed session fails as a stream of its own would have.
+
+    None of them was cancelled when the session was, unless here: a server at its end does that, or a proxy.
+    """
+    if error.code() is grpc.StatusCode.CANCELLED:
+        return session_lost
 
     def ending(request_id: str | None) -> APIError:
         failure = from_rpc_error(error, request_id)
