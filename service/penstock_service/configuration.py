@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +18,10 @@ from pydantic_settings import (
 )
 
 S = TypeVar("S", bound="Configuration")
+
+# What is unknown may be a secret in the wrong place, and what is a table may have one in it.
+_WITHOUT_INPUT = ("value_error", "missing", "extra_forbidden")
+_SECRET = re.compile("key|secret|password|token(?!s)", re.IGNORECASE)  # tokens are counted here
 
 EXIT_CONFIGURATION = 2  # what argparse, too, exits with on a wrong command line
 
@@ -114,4 +119,7 @@ def _decapitalised(message: str) -> str:
 
 
 def _got(problem: Any) -> str:
-    return f", got {problem['input']!r}" if problem["type"] not in ("value_error", "missing") else ""
+    if problem["type"] in _WITHOUT_INPUT or isinstance(problem["input"], (dict, list, tuple)):
+        return ""
+    secret = any(_SECRET.search(str(part)) for part in problem["loc"])
+    return "" if secret else f", got {problem['input']!r}"

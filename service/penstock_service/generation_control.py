@@ -14,31 +14,33 @@ class GenerationControl:
         self._index = index
         self._recordings = recordings
 
-    def cancel(self, request: CancelRequest) -> None:
-        """See the contract."""
+    def cancel(self, request: CancelRequest, tenant: str) -> None:
+        """See the contract. Another tenant's generations are as good as none, here and in `status`."""
         field, name = _named(request, "id or idempotency_key")
-        if (recording := self._recording(field, name)) is not None:
+        if (recording := self._recording(field, name, tenant)) is not None:
             self._recordings.cancel(recording)
-        elif field == "id" and (generation := self._index.find(name)) is not None:
-            generation.cancel()
-        elif field != "id" or not self._index.has_ended(name):
+        elif field != "id" or not self._index.belongs_to(tenant, name):
             raise GenerationNotFound(field, name)
+        elif (generation := self._index.find(name)) is not None:
+            generation.cancel()
 
-    def status(self, request: GetGenerationRequest) -> GenerationStatus:
+    def status(self, request: GetGenerationRequest, tenant: str) -> GenerationStatus:
         """See the contract."""
         field, name = _named(request, "id, idempotency_key or request_id")
-        generation_id = self._index.latest_named(name) if field == "request_id" else name
-        if (recording := self._recording(field, name)) is not None:
+        if (recording := self._recording(field, name, tenant)) is not None:
             return self._status_of(recording)
-        if field == "idempotency_key" or generation_id is None or (status := self._index.status(generation_id)) is None:
+        generation_id = self._index.latest_named(tenant, name) if field == "request_id" else name
+        if field == "idempotency_key" or generation_id is None or not self._index.belongs_to(tenant, generation_id):
+            raise GenerationNotFound(field, name)
+        if (status := self._index.status(generation_id)) is None:
             raise GenerationNotFound(field, name)
         return status
 
-    def _recording(self, field: str, name: str) -> Recording | None:
+    def _recording(self, field: str, name: str, tenant: str) -> Recording | None:
         kept = self._recordings.kept
         if field == "request_id":
             return None
-        return kept.find(name) if field == "id" else kept.find_by_key(name)
+        return kept.find_for(tenant, name) if field == "id" else kept.find_by_key(tenant, name)
 
     def _status_of(self, recording: Recording) -> GenerationStatus:
         if recording.over:

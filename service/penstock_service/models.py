@@ -18,10 +18,12 @@ from penstock_service.adapter_loader import AdapterLoader
 from penstock_service.adapters import AdapterTable
 from penstock_service.answer import Context, answers
 from penstock_service.call import Call
+from penstock_service.deadlines import Deadlines
 from penstock_service.engine.base import Engine
 from penstock_service.errors import InvalidRequest, Violation
 from penstock_service.lifecycle import Lifecycle
 from penstock_service.telemetry import Telemetry
+from penstock_service.tenant import check_manages_models
 
 MOST_NAME_BYTES = 512
 
@@ -36,11 +38,13 @@ class ModelsServicer(Servicer):
         adapters: AdapterTable,
         loader: AdapterLoader,
         grace_seconds: float,
+        deadlines: Deadlines,
     ) -> None:
         self._lifecycle = lifecycle
         self.telemetry = telemetry
+        self.deadlines = deadlines
         self._adapters = adapters
-        self._loader = loader or AdapterLoader(adapters, None)
+        self._loader = loader
         self._grace_seconds = grace_seconds
 
     @answers("penstock.v1.Models/ListModels")
@@ -60,13 +64,15 @@ class ModelsServicer(Servicer):
     @answers("penstock.v1.Models/LoadAdapter")
     async def LoadAdapter(self, request: LoadAdapterRequest, context: Context, call: Call) -> LoadAdapterResponse:
         """See the contract."""
+        check_manages_models(call.tenant)
         with self._lifecycle.call() as engine:
             adapter = await self._loader.load(engine, request.name, request.version)
             return LoadAdapterResponse(adapter=adapter.description())
 
-    @answers("penstock.v1.Models/UnloadAdapter")
+    @answers("penstock.v1.Models/UnloadAdapter", limited=False)
     async def UnloadAdapter(self, request: UnloadAdapterRequest, context: Context, call: Call) -> UnloadAdapterResponse:
         """See the contract."""
+        check_manages_models(call.tenant)
         with self._lifecycle.call() as engine:
             await self._loader.unload(engine, request.name, request.version)
             return UnloadAdapterResponse()
@@ -74,6 +80,7 @@ class ModelsServicer(Servicer):
     @answers("penstock.v1.Models/SetAlias")
     async def SetAlias(self, request: SetAliasRequest, context: Context, call: Call) -> SetAliasResponse:
         """See the contract."""
+        check_manages_models(call.tenant)
         with self._lifecycle.call() as engine:
             self._loader.check_alone()
             _check_size("target", request.target, least=0)
@@ -84,6 +91,8 @@ class ModelsServicer(Servicer):
     def _described(self, engine: Engine) -> Model:
         model = self._adapters.described(engine.model)
         model.adapters_enabled = self._loader.enabled(engine)
+        model.default_deadline_ms = round(1000 * (self.deadlines.default or 0))
+        model.max_deadline_ms = round(1000 * (self.deadlines.longest or 0))
         model.limits.add(field="resumable", kind=LIMIT_KIND_VALUE, maximum=self._grace_seconds)
         return model
 

@@ -35,6 +35,7 @@ class Recording:
 
     def __init__(self, call: Call, fingerprint: bytes, batch: bool) -> None:
         self.id = call.id
+        self.tenant = call.tenant.name
         self.fingerprint = fingerprint
         self.batch = batch
         self.key = ""

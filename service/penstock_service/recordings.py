@@ -85,11 +85,12 @@ class Recordings:
     @asynccontextmanager
     async def resumed(self, request: ResumeRequest, call: Call, reader: Reader) -> AsyncIterator[Follower]:
         """The stream of a generation that is kept, from `next_seq` on."""
-        recording = self.kept.find(request.id)
+        recording = self.kept.find_for(call.tenant.name, request.id)
         if recording is None or recording.batch:
             raise GenerationNotFound("id", request.id)
         _check_place(recording, request.next_seq)
-        with self._following(Follower(recording, request.next_seq, reader), call, reader, None) as follower:
+        follower = Follower(recording, request.next_seq, reader)
+        with self._following(follower, call, reader, call.seconds_left()):
             yield follower
 
     def cancel(self, recording: Recording) -> None:
@@ -109,7 +110,7 @@ class Recordings:
             field = "resumable" if request.resumable else "idempotency_key"
             raise FeatureOff(f"{field}: no generation outlives its call here; this server's operator set no grace time")
         fingerprint = fingerprint_of(request, streamed)
-        if (known := self.kept.find_by_key(request.idempotency_key)) is None:
+        if (known := self.kept.find_by_key(call.tenant.name, request.idempotency_key)) is None:
             return self._begun(request, call, record, fingerprint), None
         if known.fingerprint != fingerprint:
             raise KeyReused(request.idempotency_key)
@@ -118,7 +119,7 @@ class Recordings:
         return known, call.seconds_left()
 
     def _begun(self, request: GenerateRequest, call: Call, record: Record, fingerprint: bytes) -> Recording:
-        own = Call(call.method, call.deadline_seconds, received=call.received, session=call.session)
+        own = Call(call.method, call.deadline, call.tenant, received=call.received, session=call.session)
         recording = Recording(own, fingerprint, batch=request.WhichOneof("input") == "batch")
         self.kept.add(recording, request.idempotency_key)
         recording.task = asyncio.create_task(self._run(request, recording, own, record), name="recording")
@@ -161,6 +162,7 @@ class Recordings:
     def _following(self, follower: Follower, call: Call, reader: Reader, seconds: float | None) -> Iterator[Follower]:
         """The block reads the recording to its end, for `seconds` at most; what it ended with is raised after that."""
         call.generation = follower.recording.id
+        call.ends_in_time()
         with (
             self._lifecycle.counted(),
             self._stalls.watching(follower),

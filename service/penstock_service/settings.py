@@ -9,10 +9,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, DirectoryPath, Field, FilePath, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    DirectoryPath,
+    Field,
+    FilePath,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import CliImplicitFlag, CliSuppress, NoDecode, SettingsConfigDict
 
+from penstock_service.binding import beyond_loopback
 from penstock_service.configuration import Configuration, load
+from penstock_service.engine.vllm import dangerous_settings
+from penstock_service.identity_file import tenants_of_short_form
 from penstock_service.limit_table import MOST_DELAY_MS
 
 BUILTIN = "builtin"
@@ -73,7 +85,7 @@ class Settings(Configuration):
     identity_file: FilePath | None = None
     "Who may call, as TOML: hashed API keys, certificate names and quotas of tenants; read again when it changes."
     api_keys: Names = ()
-    "The same in short, as TENANT:SHA256 separated by commas; PENSTOCK_API_KEYS is meant for it. Default: anybody may call."
+    "The same in short, TENANT:SHA256 separated by commas; PENSTOCK_API_KEYS is meant for it. Default: anybody calls."
     grpc_port: Port = 50051
     "Port of the service itself; 0 takes a free one."
     health_port: Port = 50052
@@ -81,7 +93,7 @@ class Settings(Configuration):
     metrics_port: Port | None = 9464
     "Port of the Prometheus endpoint /metrics; 0 takes a free one, `none` opens none."
     admin_port: Port | None = None
-    "Port of penstock.v1.Operations; 0 takes a free one. Default: `none`, no such port."
+    "Port of penstock.v1.Operations, with one front end; 0 takes a free one. Default: `none`, no such port."
     admin_host: str = Field("127.0.0.1", min_length=1)
     "Address on which admin_port is opened. Beyond loopback it needs keys, and TLS or --insecure."
     lame_duck_seconds: Seconds = 0
@@ -99,7 +111,7 @@ class Settings(Configuration):
     max_deadline_seconds: Seconds = Field(3600, gt=0)
     "How long any call may take, whatever deadline its caller has set."
     max_admitted_sequences: int | None = Field(None, ge=1, le=1 << 20)
-    "Sequences that run or wait; calls beyond are refused. Default: one and a half times what the engine runs at once."
+    "Sequences that run or wait; calls beyond are refused. Default: what the engine runs at once, and half of it more."
     max_queued_tokens: int | None = Field(None, ge=1)
     "Prompt tokens that wait for the engine; calls beyond are refused. Default: 32 times the context length."
     max_wait_seconds: Seconds = Field(10, gt=0)
@@ -107,9 +119,11 @@ class Settings(Configuration):
     max_tenant_share: float = Field(0.5, gt=0, le=1)
     "The share of what may be admitted that one tenant has at most while others want some."
     max_message_bytes: int = Field(32 << 20, ge=1024, le=1 << 30)
-    "Largest request; a reply is bounded by the model's context."
+    "Largest message, of a request and of a reply."
     max_concurrent_streams: int = Field(1024, ge=1, le=1 << 20)
     "Calls that one connection may have open; a client's further ones wait inside the client."
+    max_connections: int = Field(4096, ge=1, le=1 << 20)
+    "Connections that a port may have open, for each front end; further ones are closed at once."
     max_connection_age_seconds: Seconds = Field(1800, gt=0)
     "Past this age (with 10 % jitter) a connection takes no new calls, so that clients come to see new replicas."
     max_connection_age_grace_seconds: Seconds = Field(3600, gt=0)
@@ -152,9 +166,56 @@ class Settings(Configuration):
         return self
 
     @model_validator(mode="after")
+    def _connections_are_protected(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            given, missing = ("tls_key", "tls_certificate") if self.tls_key else ("tls_certificate", "tls_key")
+            raise ValueError(f"{given} is given without {missing}: they belong together")
+        if self.tls_client_ca is not None and self.tls_certificate is None:
+            raise ValueError("tls_client_ca is given without tls_certificate and tls_key: it needs TLS")
+        self._check_protected("host", self.host)
+        return self
+
+    @model_validator(mode="after")
+    def _the_admin_port_is_protected(self) -> Self:
+        if self.admin_port is not None and self.frontends > 1:
+            raise ValueError(
+                f"admin_port is {self.admin_port}, but frontends is {self.frontends}, and Operations needs to see all "
+                "calls in one process: leave one of them out"
+            )
+        if self.admin_port is not None:
+            self._check_protected("admin_host", self.admin_host)
+        return self
+
+    @field_validator("allow")
+    @classmethod
+    def _allowed_are_known(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := dangerous_settings.unknown(given):
+            known = ", ".join(dangerous_settings.NAMES)
+            raise ValueError(f"there is no dangerous setting {unknown[0]!r}; there are {known}")
+        return given
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _given_api_keys_are_some(cls, given: Any) -> Any:
+        if isinstance(given, str) and not _names(given):
+            raise ValueError("has no TENANT:SHA256 in it, so that anybody could call; leave it out where that is meant")
+        return given
+
+    @field_validator("api_keys")
+    @classmethod
+    def _api_keys_are_hashes(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        tenants_of_short_form(given)
+        return given
+
+    @model_validator(mode="after")
     def _arguments_have_an_engine(self) -> Self:
         if self.engine == "simulated" and self.engine_args:
             raise ValueError("the simulated engine takes no arguments after `--`; its own flags are --simulated.*")
+        if self.engine_restarts and self.frontends > 1:
+            raise ValueError(
+                f"engine_restarts is {self.engine_restarts}, but front ends (here {self.frontends}) cannot be connected"
+                " to another engine: leave it 0, and let the platform restart the service"
+            )
         if self.engine == "simulated" and self.frontends > 1:
             raise ValueError(
                 f"frontends is {self.frontends}, but the simulated engine lives in one process: leave it 1"
@@ -163,6 +224,13 @@ class Settings(Configuration):
             if (flag := word.split("=")[0].replace("_", "-")) in ("--model", "--served-model-name"):
                 raise ValueError(f"{flag} is our own flag as well: give it before the `--`")
         return self
+
+    def _check_protected(self, name: str, host: str) -> None:
+        if self.tls_certificate is None and not self.insecure and beyond_loopback(host):
+            raise ValueError(
+                f"{name} is {host!r}, which others than this machine may reach: give tls_certificate and tls_key, "
+                "or insecure where the network itself protects the connections"
+            )
 
     @property
     def tool_parser_name(self) -> str:

@@ -1,7 +1,10 @@
 """On whose behalf a call is made."""
 
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+
+from penstock_service.errors import PermissionDenied
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,3 +22,12 @@ ANONYMOUS = Tenant("", manages_models=True)
 
 caller: ContextVar[Tenant] = ContextVar("caller", default=ANONYMOUS)
 """The tenant whose call the current task answers."""
+
+identify: ContextVar[Callable[[], Tenant]] = ContextVar("identify", default=lambda: ANONYMOUS)
+"""Tells who the caller is by now: keys are withdrawn while sessions are open. Raises Unauthenticated."""
+
+
+def check_manages_models(tenant: Tenant) -> None:
+    """Raise PermissionDenied unless the tenant may change what is served, which is everybody's."""
+    if not tenant.manages_models:
+        raise PermissionDenied("adapters and aliases are changed by tenants with manages_models alone")
