@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from penstock.v1.generation_pb2 import BatchInput, BatchResult, GenerateChunk, GenerateRequest, GenerateResponse, Usage
+from penstock.v1.generation_pb2 import BatchResult, GenerateChunk, GenerateRequest, GenerateResponse, Usage
+from penstock_service.admission import Admitted
 from penstock_service.answer import settled
 from penstock_service.call import Call
 from penstock_service.errors import DeadlineExceeded, Overloaded, ServiceError, Unavailable
@@ -19,17 +21,11 @@ async def answer_batch(
     request: GenerateRequest, call: Call, generations: Generations, telemetry: Telemetry
 ) -> GenerateResponse:
     """Answer every input of the batch. Raises what concerns all of them; what concerns one is in its result."""
-    with generations.batch(request) as (model, adapter):
+    with generations.batch(request, call) as (model, adapter, admitted, inputs):
         call.model = adapter.key if adapter is not None else model.name
-        shared = GenerateRequest()
-        shared.CopyFrom(request)
-        shared.ClearField("batch")  # an input must not hold the others
-        shared.ClearField("idempotency_key")  # which names all of them together
+        answering = _Answering(call, admitted, generations, telemetry)
         async with asyncio.TaskGroup() as tasks:
-            running = [
-                tasks.create_task(_outcome(_alone(shared, one, call.model), place, call, generations, telemetry))
-                for place, one in enumerate(request.batch.inputs)
-            ]
+            running = [tasks.create_task(answering.outcome(one, place)) for place, one in enumerate(inputs)]
     outcomes = [task.result() for task in running]
     _raise_of_the_call(outcomes)
     answers = [outcome for outcome in outcomes if isinstance(outcome, GenerateResponse)]
@@ -43,16 +39,23 @@ async def answer_batch(
     )
 
 
-async def _outcome(
-    alone: GenerateRequest, place: int, whole: Call, generations: Generations, telemetry: Telemetry
-) -> GenerateResponse | ServiceError:
-    call = Call(whole.method, whole.seconds_left(), batch=whole.id)
+class _Answering(NamedTuple):
+    """What the inputs of one batch have in common."""
 
-    async def answer() -> GenerateResponse:
-        with within(f"batch.inputs[{place}]"):
-            return await answer_whole(alone, call, generations)
+    whole: Call
+    admitted: Admitted
+    generations: Generations
+    telemetry: Telemetry
 
-    return await settled(telemetry, call, (), answer())
+    async def outcome(self, one: GenerateRequest, place: int) -> GenerateResponse | ServiceError:
+        call = Call(self.whole.method, self.whole.deadline, self.whole.tenant, batch=self.whole.id)
+        one.model = self.whole.model
+
+        async def answer() -> GenerateResponse:
+            with within(f"batch.inputs[{place}]"):
+                return await answer_whole(one, call, self.generations, self.admitted)
+
+        return await settled(self.telemetry, call, self.telemetry.trace_headers().items(), answer())
 
 
 def _raise_of_the_call(outcomes: Sequence[GenerateResponse | ServiceError]) -> None:
@@ -70,31 +73,21 @@ def _result(outcome: GenerateResponse | ServiceError) -> BatchResult:
     return BatchResult(response=outcome)
 
 
-async def answer_whole(request: GenerateRequest, call: Call, generations: Generations) -> GenerateResponse:
-    """Answer one input."""
-    return response_of(await answer_in_one_chunk(request, call, generations))
+async def answer_whole(
+    request: GenerateRequest, call: Call, generations: Generations, admitted: Admitted | None = None
+) -> GenerateResponse:
+    """Answer one input; `admitted` is its batch's."""
+    return response_of(await answer_in_one_chunk(request, call, generations, admitted))
 
 
-async def answer_in_one_chunk(request: GenerateRequest, call: Call, generations: Generations) -> GenerateChunk:
+async def answer_in_one_chunk(
+    request: GenerateRequest, call: Call, generations: Generations, admitted: Admitted | None = None
+) -> GenerateChunk:
     """Answer one input with a single chunk."""
     reader = StreamReader()
-    async with generations.open(request, call, reader, streamed=False):
+    async with generations.open(request, call, reader, streamed=False, admitted=admitted):
         chunk = await reader.whole()
     return chunk or GenerateChunk()
-
-
-def _alone(shared: GenerateRequest, one: BatchInput, model: str) -> GenerateRequest:
-    alone = GenerateRequest()
-    alone.CopyFrom(shared)
-    alone.model = model
-    match one.WhichOneof("input"):
-        case "prompt":
-            alone.prompt = one.prompt
-        case "token_ids":
-            alone.token_ids.CopyFrom(one.token_ids)
-        case "conversation":
-            alone.conversation.CopyFrom(one.conversation)
-    return alone
 
 
 def _sum(usages: list[Usage]) -> Usage:

@@ -19,6 +19,7 @@ from penstock.v1.generation_pb2 import (
 )
 from penstock_service.deltas import Deltas
 from penstock_service.engine.base import Ending, Engine, Job
+from penstock_service.engine_places import EnginePlace
 from penstock_service.errors import Cancelled, DeadlineExceeded, ServiceError, SlowReader, Unavailable
 from penstock_service.reading import Reader
 from penstock_service.transitions import TABLE, Event, State
@@ -56,13 +57,15 @@ class Generation:
         "finish_reasons",
         "held_bytes",
         "job",
+        "place",
         "seq",
         "timings",
         "usage",
     )
 
-    def __init__(self, job: Job, engine: Engine, reader: Reader, most_held_bytes: int) -> None:
+    def __init__(self, job: Job, engine: Engine, reader: Reader, most_held_bytes: int, place: EnginePlace) -> None:
         self.job = job
+        self.place = place
         self.seq = 0  # of the next chunk
         self.drained = False  # ended, and everything that could be taken has been
         self.error: ServiceError | Exception | None = None  # how it failed, once the end is decided
@@ -91,18 +94,23 @@ class Generation:
     # What the call does.
 
     async def start(self, seconds: float | None) -> None:
-        """Hand the job to the engine; the generation ends `seconds` from now at the latest.
+        """Hand the job to the engine when there is a place; the generation ends `seconds` from now at the latest.
 
         What the engine refuses is the generation's outcome and not an exception here.
         """
         if seconds is not None:
-            self._timer = asyncio.get_running_loop().call_later(
-                max(seconds - self._margin(seconds), 0), self._apply, Event.DEADLINE
-            )
+            left = seconds - self._margin(seconds)
+            if left <= 0:
+                self._apply(Event.DEADLINE)
+                return
+            self._timer = asyncio.get_running_loop().call_later(left, self._apply, Event.DEADLINE)
         self._preparing = preparing = asyncio.timeout(None)
         try:
             async with preparing:
-                await self._engine.submit(self.job, self)
+                if not self.place.take():
+                    await self.place.turn()
+                if not self.ended:
+                    await self._engine.submit(self.job, self)
         except TimeoutError:
             if not preparing.expired():
                 raise
@@ -112,6 +120,7 @@ class Generation:
             self._preparing = None
             if self.ended:  # while the engine took the job on, which nobody can have told it then
                 self._engine.abort(self.job.id)
+                self.place.release()
         self._apply(Event.SUBMITTED)
 
     @property
@@ -123,6 +132,11 @@ class Generation:
     def preparing(self) -> bool:
         """Whether the engine does not have the job yet."""
         return self._state is State.PREPARING
+
+    @property
+    def awaits_place(self) -> bool:
+        """Whether it waits for a place in the engine, and nothing has been done for it yet."""
+        return self.place.awaited
 
     @property
     def ended(self) -> bool:
@@ -235,11 +249,22 @@ class Generation:
             ending = self._abort(preparing)
         if ending is not None:
             self.usage, self.timings = ending.usage, ending.timings
+            if self.place.waited_ms:
+                self.timings.queue_time_ms += self.place.waited_ms
         if transition.decides:
             self._decide(event, ending, finish, error)
-        if self._timer is not None and self.ended:
+        if self.ended:
+            self._let_go()
+        if event is Event.FINISHED:
+            # What a caller cut short counts until its handler ends: resets may come faster than handlers end.
+            self.place.finished()
+
+    def _let_go(self) -> None:
+        if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._preparing is None:  # else its submission is still to be given up
+            self.place.release()
 
     def _abort(self, preparing: bool) -> Ending | None:
         if not preparing:

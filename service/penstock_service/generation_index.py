@@ -1,7 +1,8 @@
 """Which generations there are, and where each of them is. Nothing here costs anything by token: it is asked, not told.
 
 The engine tells how many of its jobs it has not begun, and not which: it takes them on by their priority, then in the
-order of their admission, so that those are the last ones of the jobs without a token.
+order of their admission, so that those are the last ones of the jobs without a token. Behind them are those that wait
+for a place in the engine (`engine_places`).
 """
 
 import itertools
@@ -20,6 +21,7 @@ from penstock.v1.generation_pb2 import (
 )
 from penstock_service.call import Call
 from penstock_service.engine.base import Engine
+from penstock_service.engine_places import EnginePlaces
 from penstock_service.generation import Generation
 from penstock_service.waiting import WaitEstimator
 
@@ -39,8 +41,19 @@ class _Open(NamedTuple):
         usage = self.generation.usage
         return usage.completion_tokens if usage is not None else self.engine.completion_tokens(self.call.id)
 
+    @property
+    def tokens_of_prompt(self) -> int:
+        """About how many."""
+        return self.generation.place.tokens
+
+
+class _Turn(NamedTuple):
+    position: int  # of the call
+    before: int  # sequences that run or come earlier
+
 
 class _Ended(NamedTuple):
+    tenant: str
     request_id: str
     batch: str
     tokens: int
@@ -50,11 +63,12 @@ class _Ended(NamedTuple):
 class GenerationIndex:
     """The generations of this server by their ids: those that run, and the last ones that ended."""
 
-    def __init__(self, waiting: WaitEstimator) -> None:
+    def __init__(self, waiting: WaitEstimator, places: EnginePlaces) -> None:
         self._waiting = waiting
+        self._places = places
         self._open: dict[str, _Open] = {}
         self._ended: dict[str, _Ended] = {}
-        self._positions: Mapping[str, int] = {}
+        self._turns: Mapping[str, _Turn] = {}
         self._looked_at: Mapping[str, object] = {}
         self._looked = 0.0
 
@@ -67,7 +81,7 @@ class GenerationIndex:
         finally:
             del self._open[call.id]
             tokens = generation.usage.completion_tokens if generation.usage is not None else 0
-            self._ended[call.id] = _Ended(call.request_id, call.batch, tokens, _elapsed_ms(opened))
+            self._ended[call.id] = _Ended(call.tenant.name, call.request_id, call.batch, tokens, _elapsed_ms(opened))
             if len(self._ended) > _MOST_ENDED:
                 del self._ended[next(iter(self._ended))]
 
@@ -76,14 +90,18 @@ class GenerationIndex:
         opened = self._open.get(generation_id)
         return None if opened is None else opened.generation
 
-    def has_ended(self, generation_id: str) -> bool:
-        """Whether it was here."""
-        return generation_id in self._ended
+    def belongs_to(self, tenant: str, generation_id: str) -> bool:
+        """Whether it is here, or was, and is the tenant's."""
+        if (opened := self._open.get(generation_id)) is not None:
+            return opened.call.tenant.name == tenant
+        ended = self._ended.get(generation_id)
+        return ended is not None and ended.tenant == tenant
 
-    def latest_named(self, request_id: str) -> str | None:
-        """The id of the newest generation with the caller's `request_id`."""
-        running = (each.call.id for each in reversed(self._open.values()) if each.call.request_id == request_id)
-        ended = (known for known, each in reversed(self._ended.items()) if each.request_id == request_id)
+    def latest_named(self, tenant: str, request_id: str) -> str | None:
+        """The id of the tenant's newest generation with the caller's `request_id`."""
+        asked = (tenant, request_id)
+        running = (i for i, one in reversed(self._open.items()) if (one.call.tenant.name, one.call.request_id) == asked)
+        ended = (i for i, one in reversed(self._ended.items()) if (one.tenant, one.request_id) == asked)
         return next(itertools.chain(running, ended), None)
 
     def status(self, generation_id: str) -> GenerationStatus | None:
@@ -116,19 +134,19 @@ class GenerationIndex:
             status.phase = GENERATION_PHASE_DECODING
             return status
         places, running = opened.engine.model.max_concurrent_sequences, 0
-        if opened.generation.preparing:
+        if opened.generation.preparing and not opened.generation.awaits_place:
             status.phase, running = GENERATION_PHASE_PREPARING, opened.engine.running
-        elif (position := self._position(opened)) is not None:
-            status.phase, running = GENERATION_PHASE_QUEUED, places + position
-            status.queue_position = position
+        elif (turn := self._turn(opened)) is not None:
+            status.phase, running = GENERATION_PHASE_QUEUED, turn.before
+            status.queue_position = turn.position
         else:
             status.phase = GENERATION_PHASE_PREFILL
-        if (wait := self._waiting.first_token_ms(running, places)) is not None:
+        if (wait := self._waiting.first_token_ms(running, places, opened.tokens_of_prompt)) is not None:
             status.wait_ms = wait
         return status
 
-    def _position(self, opened: _Open) -> int | None:
-        """How many others the engine takes on before it; None once it is taken on."""
+    def _turn(self, opened: _Open) -> _Turn | None:
+        """When the engine takes it on: its own queue comes first. None once it is taken on."""
         now = time.monotonic()
         if now - self._looked >= _LOOK_SECONDS or opened.call.id not in self._looked_at:
             without_token = {
@@ -136,9 +154,15 @@ class GenerationIndex:
                 for generation_id, each in self._open.items()
                 if not (each.generation.preparing or each.generation.ended or each.tokens)
             }
-            self._positions = queue_positions(list(without_token.items()), opened.engine.waiting)
-            self._looked_at, self._looked = without_token, now
-        return self._positions.get(opened.call.id)
+            positions = queue_positions(list(without_token.items()), opened.engine.waiting)
+            places = opened.engine.model.max_concurrent_sequences
+            turns = {generation_id: _Turn(position, places + position) for generation_id, position in positions.items()}
+            before = max(self._places.taken, places)
+            for position, place in enumerate(self._places.queue.order(), start=len(positions)):
+                turns[place.id] = _Turn(position, before)
+                before += place.sequences
+            self._turns, self._looked_at, self._looked = turns, without_token | dict.fromkeys(turns, 0), now
+        return self._turns.get(opened.call.id)
 
 
 def queue_positions(without_token: Sequence[tuple[str, int]], waiting: int) -> dict[str, int]:

@@ -1,12 +1,16 @@
 """Opens generations: admitted, checked, handed to the engine, and released whatever happens."""
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from typing import NamedTuple
 
 from penstock.v1.generation_pb2 import GenerateRequest
 from penstock.v1.models_pb2 import Model
 from penstock_service.adapters import AdapterTable, LoadedAdapter
+from penstock_service.admission import Admitted
+from penstock_service.batch_inputs import inputs_of
 from penstock_service.call import Call
+from penstock_service.door import Door
 from penstock_service.engine.base import Engine, Job
 from penstock_service.errors import InvalidRequest, Violation
 from penstock_service.features import check_features
@@ -18,11 +22,19 @@ from penstock_service.reading import Reader
 from penstock_service.stalls import StallWatch
 from penstock_service.stream_reader import ends_where_interrupted
 from penstock_service.telemetry import Telemetry
-from penstock_service.waiting import WaitEstimator
+
+
+class OpenBatch(NamedTuple):
+    """A batch that was let in: what answers all of its inputs, and these."""
+
+    model: Model
+    adapter: LoadedAdapter | None
+    admitted: Admitted
+    inputs: Sequence[GenerateRequest]
 
 
 class Generations:
-    """The door to the engine, the same for every RPC."""
+    """The way to the engine, the same for every RPC that generates."""
 
     def __init__(
         self,
@@ -31,18 +43,19 @@ class Generations:
         stalls: StallWatch,
         most_held_bytes: int,
         adapters: AdapterTable,
+        door: Door,
     ) -> None:
         self._lifecycle = lifecycle
         self._telemetry = telemetry
         self._stalls = stalls
         self._most_held_bytes = most_held_bytes
         self._adapters = adapters
-        self.waiting = WaitEstimator()
-        self.index = GenerationIndex(self.waiting)
+        self._door = door
+        self.index = GenerationIndex(door.waiting, door.places)
 
     @asynccontextmanager
     async def open(
-        self, request: GenerateRequest, call: Call, reader: Reader, streamed: bool
+        self, request: GenerateRequest, call: Call, reader: Reader, streamed: bool, admitted: Admitted | None = None
     ) -> AsyncIterator[Generation]:
         """A generation in the engine. The block reads it to its end; what it failed with is raised after that."""
         call.request = request
@@ -56,24 +69,41 @@ class Generations:
             check_features(request, model)
             key, version = (adapter.key, adapter.version) if adapter is not None else (None, None)
             call.model, call.engine, call.request_id = key or model.name, model.engine, request.request_id
-            with self._telemetry.generation(call) as trace_headers:
+            tokens = self._door.prompts.tokens(request, model.context_length)
+            with (
+                self._let_in(request, call, engine, tokens, admitted) as its_own,
+                self._telemetry.generation(call) as trace_headers,
+            ):
                 job = Job(call.id, request, call.received, streamed, trace_headers, key, version)
-                generation = Generation(job, engine, reader, self._most_held_bytes)
+                place = self._door.place(its_own, call, request, tokens, alone=admitted is None)
+                generation = Generation(job, engine, reader, self._most_held_bytes, place)
                 async with self._running(generation, call, engine, reader):
                     yield generation
                 if generation.error is not None:
-                    raise generation.error
+                    raise self._door.delayed(generation.error, call, engine)
 
     @contextmanager
-    def batch(self, request: GenerateRequest) -> Iterator[tuple[Model, LoadedAdapter | None]]:
-        """The model and the adapter that answer every input of a batch, kept as they are meanwhile.
+    def batch(self, request: GenerateRequest, call: Call) -> Iterator[OpenBatch]:
+        """A batch, all of it or nothing; the model and the adapter that answer it are kept as they are meanwhile.
 
-        Raises what concerns all of them, and Unavailable.
+        Raises what concerns all of its inputs, and Unavailable.
         """
         with self._lifecycle.call() as engine, self._adapters.using(request.model, engine.model) as adapter:
-            check(request, ModelLimits.of(engine.model), unary=True)
-            check_features(request, engine.model)
-            yield engine.model, adapter
+            model = engine.model
+            check(request, ModelLimits.of(model), unary=True)
+            check_features(request, model)
+            inputs = list(inputs_of(request))
+            sequences = len(inputs) * (request.num_sequences or 1)
+            prompts = [self._door.prompts.tokens(one, model.context_length) for one in inputs]
+            with self._door.admitted(call, engine, sequences, prompts, request.priority) as admitted:
+                yield OpenBatch(model, adapter, admitted, inputs)
+
+    def _let_in(
+        self, request: GenerateRequest, call: Call, engine: Engine, tokens: int, admitted: Admitted | None
+    ) -> AbstractContextManager[Admitted]:
+        if admitted is not None:  # with its batch
+            return nullcontext(admitted)
+        return self._door.admitted(call, engine, request.num_sequences or 1, [tokens], request.priority)
 
     @asynccontextmanager
     async def _running(self, generation: Generation, call: Call, engine: Engine, reader: Reader) -> AsyncIterator[None]:
@@ -84,9 +114,10 @@ class Generations:
         ):
             try:
                 with ends_where_interrupted(reader):
+                    call.ends_in_time()
                     await generation.start(call.seconds_left())
                     yield
             finally:
                 generation.close()
                 call.ended(generation)
-                self.waiting.ended(generation.timings)
+                self._door.ended(call, generation)

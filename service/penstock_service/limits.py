@@ -14,7 +14,7 @@ from penstock_service.errors import InvalidRequest, Violation
 from penstock_service.limit_check import Checker
 from penstock_service.limit_table import MOST_MESSAGES, MOST_PARTS, MOST_TOOLS, NAME_LIMITS, ModelLimits, limits_of
 
-__all__ = ["ModelLimits", "check", "check_names", "check_prompt_length", "check_prompt_logprobs"]
+__all__ = ["ModelLimits", "check", "check_names", "check_prompt_length", "check_prompt_logprobs", "prompt_bytes"]
 
 # Of 30 to 60 bytes each: a first chunk of 2 to 4 MiB, where gRPC clients take 4 unless told otherwise.
 MOST_PROMPT_RECORDS = 1 << 16
@@ -37,6 +37,11 @@ def check_names(request: pb.GenerateRequest) -> None:
     """Raise InvalidRequest for what is wrong with the caller's names for its call, and look at nothing else."""
     if wrong := [*request_rules.name_violations(request), *_NAMES.violations(request)]:
         raise InvalidRequest(wrong)
+
+
+def prompt_bytes(request: pb.GenerateRequest) -> int:
+    """How much text there is to tokenize."""
+    return _size(request.prompt) or _conversation_size(request)
 
 
 def check_prompt_length(tokens: int, field: str, limits: ModelLimits) -> None:

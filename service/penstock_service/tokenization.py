@@ -15,6 +15,7 @@ from penstock.v1.generation_pb2 import (
 from penstock.v1.models_pb2 import Model
 from penstock_service.adapters import AdapterTable
 from penstock_service.call import Call
+from penstock_service.door import Door
 from penstock_service.engine.base import Engine, Tokenized
 from penstock_service.errors import InvalidRequest, Violation
 from penstock_service.features import check_features
@@ -27,24 +28,25 @@ from penstock_service.limits import ModelLimits, check
 class Tokenization:
     """Tokenize and Detokenize."""
 
-    def __init__(self, lifecycle: Lifecycle, adapters: AdapterTable) -> None:
+    def __init__(self, lifecycle: Lifecycle, adapters: AdapterTable, door: Door) -> None:
         self._lifecycle = lifecycle
         self._adapters = adapters
+        self._door = door
 
     async def tokenize(self, request: TokenizeRequest, call: Call) -> TokenizeResponse:
         """See the contract."""
-        with self._lifecycle.call() as engine:
+        with self._lifecycle.call() as engine, self._door.reading(call):
             model = self._model(request.model, engine, call)
             generate = _generate_request(request)
             check_tokenize(generate, ModelLimits.of(model))
             _check_features(generate, model)
             tokenized = await engine.tokenize(generate)
-        # Off the event loop: a message for each of a million tokens takes a second.
-        return await asyncio.to_thread(_response, tokenized, model)
+            # Off the event loop: a message for each of a million tokens takes a second.
+            return await asyncio.to_thread(_response, tokenized, model)
 
     async def detokenize(self, request: DetokenizeRequest, call: Call) -> DetokenizeResponse:
         """See the contract."""
-        with self._lifecycle.call() as engine:
+        with self._lifecycle.call() as engine, self._door.reading(call):
             model = self._model(request.model, engine, call)
             check_detokenize(request, ModelLimits.of(model))
             text = await engine.detokenize(request.token_ids.ids, request.skip_special_tokens)

@@ -3,7 +3,7 @@ r"""The life of a generation: one table. Pure.
     PREPARING ---> RUNNING ---> ENDING ---> CLOSED
          \_____________________/
 
-PREPARING  the engine does not have the job yet: its prompt is rendered and tokenized
+PREPARING  the engine does not have the job yet: it waits for a place, then its prompt is rendered and tokenized
 RUNNING    the engine works on it
 ENDING     the engine is done with it, and how the call ends is fixed; the reader has not read everything yet
 CLOSED     everything is released
