@@ -1,5 +1,6 @@
 """One RPC as log, metrics and traces see it."""
 
+import asyncio
 import time
 import uuid
 from dataclasses import dataclass, field
@@ -7,6 +8,7 @@ from dataclasses import dataclass, field
 import grpc
 
 from penstock.v1.generation_pb2 import FinishReason, GenerateRequest, Timings, Usage
+from penstock_service.deadlines import Deadline
 from penstock_service.generation import Generation
 from penstock_service.tenant import Tenant, caller
 
@@ -16,7 +18,7 @@ class Call:
     """What is known of a call; filled as it goes, read when it ends."""
 
     method: str
-    deadline_seconds: float | None
+    deadline: Deadline | None
     tenant: Tenant = field(default_factory=caller.get)
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     received: float = field(default_factory=time.monotonic)
@@ -32,6 +34,8 @@ class Call:
     finish_reasons: tuple[str, ...] = ()
     code: grpc.StatusCode = grpc.StatusCode.OK
     reason: str = ""
+    polled: bool = False  # whether it is asked so often that only failures belong into a log
+    cut: asyncio.Timeout | None = None  # ends the call at its deadline, where nothing gentler does
 
     @property
     def operation(self) -> str:
@@ -41,9 +45,12 @@ class Call:
 
     def seconds_left(self) -> float | None:
         """How long the call may still take; None without a deadline."""
-        if self.deadline_seconds is None:
-            return None
-        return self.deadline_seconds - (time.monotonic() - self.received)
+        return None if self.deadline is None else self.deadline.at - time.monotonic()
+
+    def ends_in_time(self) -> None:
+        """Its generation ends it at the deadline and what there is reaches the caller: it is not to be cut off then."""
+        if self.cut is not None:
+            self.cut.reschedule(None)
 
     def ended(self, generation: Generation) -> None:
         """Remember what the generation came to, whole or not."""

@@ -2,16 +2,20 @@
 
     ServiceError
     ├── InvalidRequest       INVALID_ARGUMENT    the caller mends the request
+    ├── Unauthenticated      UNAUTHENTICATED     the caller sends its key
+    ├── PermissionDenied     PERMISSION_DENIED   the operator would have to permit it
     ├── ModelNotFound        NOT_FOUND           the caller asks for another model
     ├── AdapterNotFound      NOT_FOUND           the caller names another version, or the operator adds it
     ├── GenerationNotFound   NOT_FOUND           the caller asks another replica, or generates anew
     ├── ChunksGone           OUT_OF_RANGE        the caller reads on where there is something, or generates anew
     ├── KeyReused            ALREADY_EXISTS      the caller takes another key, or sends what it sent before
     ├── FeatureOff           FAILED_PRECONDITION the operator would have to serve another model
+    ├── CallsRunning         FAILED_PRECONDITION the operator waits for them, or drains
     ├── AdapterRefused       FAILED_PRECONDITION the operator mends the adapter's files
     ├── AdapterInUse         FAILED_PRECONDITION the caller moves an alias first
     ├── AdaptersFull         RESOURCE_EXHAUSTED  the caller unloads another first
     ├── Overloaded           RESOURCE_EXHAUSTED  another replica, or the same one after the delay
+    ├── QuotaExceeded        RESOURCE_EXHAUSTED  the same one after the delay; another counts the same tenant
     ├── SlowReader           RESOURCE_EXHAUSTED  the caller reads what it asked for
     ├── Unavailable          UNAVAILABLE         another replica, or the same one later
     ├── DeadlineExceeded     DEADLINE_EXCEEDED   the caller's own doing
@@ -31,7 +35,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 ERROR_DOMAIN = "penstock"
 
-UnavailableReason = Literal["LOADING", "DRAINING", "ENGINE_DEAD"]
+UnavailableReason = Literal["LOADING", "DRAINING", "ENGINE_STALLED", "ASLEEP", "ENGINE_DEAD"]
 
 
 class Violation(NamedTuple):
@@ -46,6 +50,7 @@ class ServiceError(Exception):
 
     code: grpc.StatusCode
     reason: str
+    retry_after: timedelta | None = None  # when to ask again; None where that is of no use
 
     def details(self) -> Iterable[Message]:
         """The google.rpc messages beside ErrorInfo."""
@@ -86,6 +91,23 @@ class InvalidRequest(ServiceError):
                 for v in self.violations[: self.MOST_VIOLATIONS]
             ]
         )
+
+
+class Unauthenticated(ServiceError):
+    """Nobody whom the service knows makes the call. The text never has anything of what the caller sent."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+    reason = "UNAUTHENTICATED"
+
+    def __init__(self, problem: str = "the API key is not known here") -> None:
+        super().__init__(f"{problem}; send `authorization: Bearer KEY` with a key of this service")
+
+
+class PermissionDenied(ServiceError):
+    """The caller is known, and may not do this."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
+    reason = "PERMISSION_DENIED"
 
 
 class ModelNotFound(ServiceError):
@@ -137,6 +159,13 @@ class FeatureOff(ServiceError):
     reason = "FEATURE_OFF"
 
 
+class CallsRunning(ServiceError):
+    """It cannot be done while calls run, and they do."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "CALLS_RUNNING"
+
+
 class AdapterNotFound(ServiceError):
     """There is no such version of an adapter, on disk or loaded, whichever was asked for."""
 
@@ -180,6 +209,8 @@ class AdaptersFull(ServiceError):
 _UNAVAILABLE_TEXTS: dict[UnavailableReason, str] = {
     "LOADING": "the model is still loading",
     "DRAINING": "this server is stopping",
+    "ENGINE_STALLED": "the engine makes no step at the moment",
+    "ASLEEP": "the engine sleeps",
     "ENGINE_DEAD": "the engine has stopped",
 }
 
@@ -187,6 +218,8 @@ _UNAVAILABLE_TEXTS: dict[UnavailableReason, str] = {
 _RETRY_AFTER: dict[UnavailableReason, timedelta] = {
     "LOADING": timedelta(seconds=5),
     "DRAINING": timedelta(0),
+    "ENGINE_STALLED": timedelta(seconds=1),
+    "ASLEEP": timedelta(seconds=5),
     "ENGINE_DEAD": timedelta(seconds=1),
 }
 
@@ -201,6 +234,7 @@ class Unavailable(ServiceError):
     """This server cannot serve the call now; nothing is wrong with the call."""
 
     code = grpc.StatusCode.UNAVAILABLE
+    retry_after: timedelta
 
     def __init__(self, reason: UnavailableReason, more: str = "") -> None:
         self.reason = reason
@@ -217,10 +251,26 @@ class Overloaded(ServiceError):
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
     reason = "OVERLOADED"
-    retry_after = timedelta(seconds=1)
+    retry_after: timedelta
 
-    def __init__(self, text: str = "the engine's queue is full") -> None:
+    def __init__(self, text: str = "the engine's queue is full", retry_after: timedelta = timedelta(seconds=1)) -> None:
+        self.retry_after = retry_after
         super().__init__(text)
+
+    def details(self) -> Iterable[Message]:
+        yield _retry_info(self.retry_after)
+
+
+class QuotaExceeded(ServiceError):
+    """The tenant has taken what it may take for now."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "QUOTA"
+    retry_after: timedelta
+
+    def __init__(self, text: str, retry_after: timedelta) -> None:
+        self.retry_after = retry_after
+        super().__init__(f"the quota of the caller's tenant is used up: {text}")
 
     def details(self) -> Iterable[Message]:
         yield _retry_info(self.retry_after)
@@ -242,8 +292,8 @@ class DeadlineExceeded(ServiceError):
     code = grpc.StatusCode.DEADLINE_EXCEEDED
     reason = "DEADLINE"
 
-    def __init__(self) -> None:
-        super().__init__("the deadline came before the end of the generation")
+    def __init__(self, text: str = "the deadline came before the end of the call") -> None:
+        super().__init__(text)
 
 
 class Cancelled(ServiceError):

@@ -35,6 +35,9 @@ Forms (`structured_output`) and schemas of tools have at most {MOST_DOCUMENT_BYT
 {MOST_PROPERTIES} properties; regular expressions {MOST_REGEX_BYTES} bytes. They are compiled first in a process of
 their own, with 2 s of CPU and 512 MiB of memory.
 
+A call may take until its deadline, `default_deadline_ms` where its caller has set none, and never longer than
+`max_deadline_ms`; then it ends with DEADLINE_EXCEEDED, DEADLINE.
+
 `Model.limits` has one more row: the value of `resumable` is at most the server's grace time, in seconds; 0 if it takes
 no resumable generations.
 """

@@ -25,6 +25,7 @@ from penstock_service.adapters import AdapterTable
 from penstock_service.answer import Context, answers
 from penstock_service.batches import answer_batch, answer_whole
 from penstock_service.call import Call
+from penstock_service.door import Door
 from penstock_service.embedding import Embedding
 from penstock_service.errors import InvalidRequest, Violation
 from penstock_service.estimates import Estimates
@@ -52,16 +53,18 @@ class GenerationServicer(Servicer):
         terms: SessionTerms,
         lifecycle: Lifecycle,
         adapters: AdapterTable,
+        door: Door,
     ) -> None:
         self._generations = generations
         self._recordings = recordings
         self._control = GenerationControl(generations.index, recordings)
         self.telemetry = telemetry
+        self.deadlines = terms.deadlines
         self._pace = pace
         self._terms = terms
-        self._embedding = Embedding(lifecycle, adapters)
-        self._tokenization = Tokenization(lifecycle, adapters)
-        self._estimates = Estimates(lifecycle, adapters, generations.waiting)
+        self._embedding = Embedding(lifecycle, adapters, door)
+        self._tokenization = Tokenization(lifecycle, adapters, door)
+        self._estimates = Estimates(lifecycle, adapters, door)
 
     @answers("penstock.v1.Generation/Generate")
     async def Generate(self, request: GenerateRequest, context: Context, call: Call) -> GenerateResponse:
@@ -85,7 +88,7 @@ class GenerationServicer(Servicer):
                 await context.write(chunk)
                 await reader.gather(self._pace.delay_seconds(longest))
 
-    @answers("penstock.v1.Generation/Session")
+    @answers("penstock.v1.Generation/Session", limited=False)
     async def Session(self, requests: object, context: Context, call: Call) -> None:
         """See the contract."""
         await Session(self._stream, self.telemetry, context, call.id, self._terms).run()
@@ -103,13 +106,13 @@ class GenerationServicer(Servicer):
     @answers("penstock.v1.Generation/Cancel")
     async def Cancel(self, request: CancelRequest, context: Context, call: Call) -> CancelResponse:
         """See the contract."""
-        self._control.cancel(request)
+        self._control.cancel(request, call.tenant.name)
         return CancelResponse()
 
     @answers("penstock.v1.Generation/GetGeneration")
     async def GetGeneration(self, request: GetGenerationRequest, context: Context, call: Call) -> GenerationStatus:
         """See the contract."""
-        return self._control.status(request)
+        return self._control.status(request, call.tenant.name)
 
     @answers("penstock.v1.Generation/Embed")
     async def Embed(self, request: EmbedRequest, context: Context, call: Call) -> EmbedResponse:

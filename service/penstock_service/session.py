@@ -6,6 +6,7 @@ an engine step brings is there before the writer runs, so it goes out in one mes
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple
@@ -15,16 +16,20 @@ import grpc
 from penstock.v1.generation_pb2 import CallEnd, GenerateRequest, SessionRequest, SessionResponse, StartCall
 from penstock_service.answer import Context, settled
 from penstock_service.call import Call
+from penstock_service.deadlines import Deadlines
 from penstock_service.errors import InvalidRequest, Overloaded, ServiceError, SlowReader, Unavailable, Violation
+from penstock_service.lifecycle import Lifecycle
 from penstock_service.reading import Readable, Reader
 from penstock_service.rpc_status import rpc_status
 from penstock_service.session_call import SessionCall
 from penstock_service.stalls import StallWatch
 from penstock_service.telemetry import Telemetry
+from penstock_service.tenant import caller, identify
 from penstock_service.wire import readable
 
-# After its last call, for the caller of a draining session to see the announcement and half-close.
-_LINGER_SECONDS = 0.3
+# After its last call, for the caller of a draining session to see the announcement and half-close: calls that it begins
+# after the end would be lost without a reason.
+_LINGER_SECONDS = 1.0
 # Of text; after a pause all calls may have much to say, and callers receive 4 MiB at a time unless they say otherwise.
 _MOST_MESSAGE_BYTES = 1 << 20
 
@@ -38,7 +43,8 @@ class SessionTerms(NamedTuple):
     server_id: str
     most_calls: int  # that a session may have open
     age_seconds: float  # after which a session takes no further call
-    drain_begun: asyncio.Event
+    deadlines: Deadlines
+    lifecycle: Lifecycle
     stalls: StallWatch
 
 
@@ -73,7 +79,7 @@ class Session:
     async def run(self) -> None:
         """Serve until the caller has half-closed, or the session has drained, and the last call has ended."""
         self._task = asyncio.current_task()
-        with self._terms.stalls.watching(self):
+        with self._terms.lifecycle.session(), self._terms.stalls.watching(self):
             async with asyncio.TaskGroup() as tasks:
                 helpers = [tasks.create_task(self._read(tasks)), tasks.create_task(self._drain())]
                 await self._write_to_the_end()
@@ -144,8 +150,9 @@ class Session:
     # A call.
 
     async def _serve(self, start: StartCall, reader: SessionCall) -> None:
-        seconds = start.timeout_ms / 1000 if start.HasField("timeout_ms") else None
-        call = Call("penstock.v1.Generation/StreamGenerate", deadline_seconds=seconds, session=self._id)
+        now, seconds = time.monotonic(), start.timeout_ms / 1000 if start.HasField("timeout_ms") else None
+        deadline = self._terms.deadlines.deadline(seconds, now)
+        call = Call("penstock.v1.Generation/StreamGenerate", deadline, received=now, session=self._id)
         trace = [("traceparent", start.traceparent), ("tracestate", start.tracestate)]
         outcome = await settled(self._telemetry, call, trace, self._generate(start, call, reader))
         del self._calls[start.call]
@@ -159,6 +166,8 @@ class Session:
             raise Unavailable("DRAINING")
         if len(self._calls) > (most := self._terms.most_calls):
             raise Overloaded(f"the session has {most} calls open, as many as it may have")
+        call.tenant = identify.get()()
+        caller.set(call.tenant)
         if start.timeout_ms < 0:
             raise InvalidRequest([Violation("timeout_ms", f"must be at least 0, got {start.timeout_ms}")])
         async with self._opens(start.request, call, reader):
@@ -217,7 +226,7 @@ class Session:
         """Announce that the session takes no further calls once the service drains or the session is old."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._terms.age_seconds):
-                await self._terms.drain_begun.wait()
+                await self._terms.lifecycle.drain_begun.wait()
         self._draining = self._announces = True
         self._news.set()
         await self._idle.wait()

@@ -10,13 +10,14 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 
 import structlog
 from opentelemetry import metrics, trace
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from opentelemetry.metrics import NoOpMeterProvider
+from opentelemetry.metrics import CallbackOptions, NoOpMeterProvider, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, OTELResourceDetector, Resource
@@ -75,6 +76,14 @@ class Telemetry:
             "Mean time of each token after the first, of successful requests.",
             explicit_bucket_boundaries_advisory=PER_TOKEN_BUCKETS,
         )
+        self._refused = meter.create_counter(
+            "penstock.refused_calls", "{call}", "Calls that were refused because nobody known made them."
+        )
+
+        self._not_admitted = meter.create_counter(
+            "penstock.admission.refused", "{call}", "Calls for which there was no room, quota or time."
+        )
+        self._meter = meter
 
     @contextmanager
     def span(self, call: Call, metadata: Iterable[tuple[str, str | bytes]]) -> Iterator[Span]:
@@ -96,10 +105,8 @@ class Telemetry:
             return
         name = f"{call.operation} {call.model}"
         with self._tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False) as span:
-            headers: dict[str, str] = {}
-            _PROPAGATOR.inject(headers)
             try:
-                yield headers
+                yield self.trace_headers()
             except BaseException as error:
                 span.set_attribute("error.type", getattr(error, "reason", type(error).__name__))
                 span.set_status(StatusCode.UNSET if isinstance(error, asyncio.CancelledError) else StatusCode.ERROR)
@@ -108,9 +115,36 @@ class Telemetry:
                 if span.is_recording():
                     span.set_attributes(generation_attributes(call))
 
+    def trace_headers(self) -> Mapping[str, str]:
+        """What makes other spans children of the current one."""
+        headers: dict[str, str] = {}
+        if self._traces:
+            _PROPAGATOR.inject(headers)
+        return headers
+
     def origin(self) -> Span:
         """The current span for a call that outlives it: the trace is known, and nothing is written into the span."""
         return NonRecordingSpan(trace.get_current_span().get_span_context())
+
+    def refused(self, reason: str) -> None:
+        """Count a call that never reached its method."""
+        self._refused.add(1, {"error.type": reason})
+
+    def not_admitted(self, reason: str) -> None:
+        """Count a call that was not let in, by the reason that its caller is told."""
+        self._not_admitted.add(1, {"error.type": reason})
+
+    def watch_admission(
+        self, running: Callable[[], int], waiting: Callable[[], int], queued_tokens: Callable[[], int]
+    ) -> None:
+        """Export what is admitted, asked for when it is collected."""
+        for name, unit, description, ask in (
+            ("running", "{sequence}", "Sequences that have a place in the engine.", running),
+            ("waiting", "{sequence}", "Admitted sequences that wait for a place in the engine.", waiting),
+            ("queued_tokens", "{token}", "Prompt tokens of those that wait, as far as is known.", queued_tokens),
+        ):
+            observe = partial(_observed, ask)
+            self._meter.create_observable_gauge(f"penstock.admission.{name}", [observe], unit, description)
 
     def record(self, call: Call, span: Span) -> None:
         """Put what is known of a call that has ended into its span and, if it generates, into the histograms."""
@@ -129,6 +163,10 @@ class Telemetry:
             self._first_token.record(call.timings.time_to_first_token_ms / 1000, attributes)
         if call.timings.HasField("mean_itl_ms"):
             self._per_token.record(call.timings.mean_itl_ms / 1000, attributes)
+
+
+def _observed(ask: Callable[[], int], options: CallbackOptions) -> Iterable[Observation]:
+    yield Observation(ask())
 
 
 @asynccontextmanager
