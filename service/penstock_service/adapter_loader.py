@@ -4,14 +4,17 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Self, TypeVar
 
+import structlog
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from penstock.v1.generation_pb2 import AdapterVersion
 from penstock_service.adapter_directory import AdapterDirectory, AdapterFiles, check_names, key_of
 from penstock_service.adapters import AdapterTable, LoadedAdapter
 from penstock_service.engine.base import Engine
-from penstock_service.errors import AdapterRefused, FeatureOff
+from penstock_service.errors import AdapterNotFound, AdapterRefused, FeatureOff, Unavailable
 from penstock_service.settings import Settings
+
+log = structlog.get_logger()
 
 T = TypeVar("T")
 
@@ -23,6 +26,7 @@ class AdapterLoader:
         self._table = table
         self._directory = directory
         self._alone = alone
+        self._newest: Engine | None = None  # that has been given what the one before it had
         self._loading: dict[str, asyncio.Task[LoadedAdapter]] = {}
         self._unloading: dict[str, asyncio.Task[None]] = {}
 
@@ -59,6 +63,23 @@ class AdapterLoader:
         leaving = self._table.leaving(key) or self._table.retire(key)
         await _once(self._unloading, key, self._unload(engine, leaving))
 
+    async def load_again(self, engine: Engine) -> None:
+        """Give a new engine what the one before it had. What it does not take any more is forgotten."""
+        self._newest = engine
+        for adapter in self._table.loaded():
+            await self._load_one_again(engine, adapter)
+
+    async def _load_one_again(self, engine: Engine, adapter: LoadedAdapter) -> None:
+        version = adapter.version
+        try:
+            files = await self._enabled_directory(engine).find(version.name, version.version)
+            if files.digest != version.digest:
+                raise AdapterRefused(adapter.key, "its files have changed")
+            await engine.load_adapter(adapter.key, files.path)
+        except (AdapterNotFound, AdapterRefused) as error:
+            log.error("an adapter is lost with the engine", adapter=adapter.key, error=str(error))
+            self._table.forget(adapter.key)
+
     def _enabled_directory(self, engine: Engine) -> AdapterDirectory:
         self.check_alone()
         if self._directory is None:
@@ -79,6 +100,8 @@ class AdapterLoader:
             if not await directory.unchanged(name, version, files):
                 await engine.unload_adapter(key)
                 raise AdapterRefused(key, "its files changed while they were read")
+            if self._newest not in (None, engine):
+                raise Unavailable("ENGINE_DEAD")  # the table is the next one's by now, which does not have it
             loaded = _loaded(name, version, files)
             self._table.add(loaded)
         return loaded

@@ -105,6 +105,10 @@ class AdapterTable:
         described.adapter_aliases.extend(Alias(name=name, target=means) for name, means in self._aliases.items())
         return described
 
+    def loaded(self) -> tuple[LoadedAdapter, ...]:
+        """All that calls find."""
+        return tuple(self._loaded.values())
+
     # What changes it.
 
     def find(self, key: str) -> LoadedAdapter | None:
@@ -143,6 +147,11 @@ class AdapterTable:
         """The engine has it no more; its place is free."""
         del self._leaving[adapter.key]
         adapter.gone.set()
+
+    def forget(self, key: str) -> None:
+        """The engine has lost the version: calls find neither it nor its aliases."""
+        self._aliases = {alias: target for alias, target in self._aliases.items() if target != key}
+        self._loaded.pop(key).gone.set()
 
     def set_alias(self, alias: str, target: str, model: Model) -> str:
         """Make `alias` mean what `target` means now, or nothing if that is empty; return what it meant, or "".

@@ -17,15 +17,16 @@ class LoadingProgress:
 
     def __init__(self) -> None:
         self._step = "starting"
+        self._expected_seconds: float | None = None
         self._started = self._step_started = time.monotonic()
 
     def __str__(self) -> str:
         return f"{self._step}, {time.monotonic() - self._started:.0f} s so far"
 
-    def begin(self, step: str) -> None:
+    def begin(self, step: str, expected_seconds: float | None = None) -> None:
         """A step begins, and with it the one before is over."""
         self.end()
-        self._step = step
+        self._step, self._expected_seconds = step, expected_seconds
         log.info("loading", step=step)
 
     def end(self) -> None:
@@ -34,6 +35,23 @@ class LoadingProgress:
         if self._step != "starting":
             log.info("loading step over", step=self._step, seconds=round(now - self._step_started, 1))
         self._step_started = now
+
+    @property
+    def step(self) -> str:
+        """What runs."""
+        return self._step
+
+    @property
+    def step_seconds(self) -> float:
+        """Since the step began."""
+        return time.monotonic() - self._step_started
+
+    @property
+    def percent(self) -> float | None:
+        """How much of the step is done, below 100 until it is over; None if nobody knows how long it takes."""
+        if self._expected_seconds is None:
+            return None
+        return min(100 * self.step_seconds / self._expected_seconds, 99.0) if self._expected_seconds else 99.0
 
     @property
     def seconds(self) -> float:
@@ -51,8 +69,11 @@ class LoadingProgress:
             _current.reset(token)
 
 
-def report(step: str) -> None:
-    """Say which step of loading an engine begins; without anybody who asks, it goes nowhere."""
+def report(step: str, expected_seconds: float | None = None) -> None:
+    """Say which step of loading an engine begins, and how long it takes where that is known.
+
+    Without anybody who asks, it goes nowhere.
+    """
     progress = _current.get()
     if progress is not None:
-        progress.begin(step)
+        progress.begin(step, expected_seconds)

@@ -101,6 +101,28 @@ class Embedder(Protocol):
         """
 
 
+class Controls(Protocol):
+    """What an operator can ask of an engine. Each raises Unavailable when it is dead or does not answer in time."""
+
+    def check_sleep(self) -> None:
+        """Raise FeatureOff if the engine cannot sleep."""
+
+    async def sleep(self) -> None:
+        """Free the GPU's memory: weights to the host, the cache forgotten. No job may be here, and none may come."""
+
+    async def wake(self) -> None:
+        """Undo `sleep`. An engine that is awake stays so."""
+
+    async def reset_prefix_cache(self, preempt_running: bool) -> bool:
+        """Forget cached prefixes; False if jobs hold a part of the cache, which they give up to `preempt_running`."""
+
+    async def start_profile(self) -> None:
+        """Begin to profile. Raises FeatureOff without a profiler."""
+
+    async def stop_profile(self) -> None:
+        """Write the profile. Raises FeatureOff without a profiler."""
+
+
 class Engine(Protocol):
     """Turns requests into tokens, many at a time."""
 
@@ -115,6 +137,14 @@ class Engine(Protocol):
     @property
     def waiting(self) -> int:
         """Those of them that the engine has not taken on yet, as far as it tells."""
+
+    @property
+    def steps(self) -> int:
+        """Steps that the engine is known to have made: grows for as long as it works, also where no job gets output."""
+
+    @property
+    def occupied(self) -> bool:
+        """Whether it does something for its operator, as a profile or an adapter, and may make no steps meanwhile."""
 
     def completion_tokens(self, job_id: str) -> int:
         """Tokens that a job has so far, over all its sequences; 0 for a job that is not here."""
@@ -166,8 +196,22 @@ class Engine(Protocol):
     async def unload_adapter(self, key: str) -> None:
         """Free an adapter that no job uses any more. Raises Unavailable when the engine is dead."""
 
+    @property
+    def kv_cache_usage(self) -> float | None:
+        """The part of the KV cache in use at the last step, 0 to 1; None if the engine does not tell."""
+
+    @property
+    def controls(self) -> Controls:
+        """What an operator can ask of it beside generating."""
+
     async def died(self) -> None:
         """Return when the engine can never generate again; an engine that is well never returns."""
+
+    def kill(self) -> None:
+        """End the engine at once, for it hangs: its jobs fail with Unavailable, and `died` returns."""
+
+    def lose(self) -> None:
+        """Fail the jobs with Unavailable, for the engine was killed and does not end: it waits in the kernel."""
 
     async def close(self) -> None:
         """Stop the engine and free what it holds. Jobs that still run fail with Unavailable."""

@@ -15,11 +15,13 @@ from penstock.v1.generation_pb2 import EmbedRequest, GenerateRequest, Usage
 from penstock.v1.models_pb2 import Model
 from penstock_service import __version__
 from penstock_service.engine.base import Demand, Embedder, Ending, Job, Receiver, Tokenized
+from penstock_service.engine.simulated_controls import SimulatedControls
 from penstock_service.engine.simulated_text import BYTES_PER_TOKEN, VOCABULARY_SIZE, SimulatedSequence
 from penstock_service.engine.simulated_tokenization import detokenized, tokenized
 from penstock_service.engine.timings import measured
 from penstock_service.errors import FeatureOff, ServiceError, Unavailable
 from penstock_service.limits import ModelLimits, check_prompt_length
+from penstock_service.loading_progress import report
 from penstock_service.settings import Settings, SimulatedSettings
 
 _MOST_ADAPTERS = 8
@@ -28,9 +30,13 @@ _MOST_ADAPTERS = 8
 class SimulatedEngine:
     """An Engine whose tokens are pure functions of the request. `load` makes one."""
 
+    occupied = False  # what its operator asks takes no time
+
     def __init__(self, model: Model, timing: SimulatedSettings) -> None:
         self.model = model
         self.max_adapters = _MOST_ADAPTERS
+        self.controls = SimulatedControls()
+        self.steps = 0
         self._adapters: set[str] = set()
         self._limits = ModelLimits.of(model)
         self._timing = timing
@@ -45,6 +51,7 @@ class SimulatedEngine:
     async def load(cls, settings: Settings) -> Self:
         """Take as long as the settings say, then return the engine."""
         timing = settings.simulated
+        report("loading", timing.load_seconds)
         await asyncio.sleep(timing.load_seconds)
         model = Model(
             name=settings.model_name,
@@ -130,19 +137,28 @@ class SimulatedEngine:
             raise RuntimeError("a job names an adapter that is not loaded")
         return adapter
 
+    @property
+    def kv_cache_usage(self) -> float:
+        """See Engine.kv_cache_usage."""
+        return min(sum(run.cache_tokens for run in self._batch) / self._timing.kv_cache_tokens, 1.0)
+
     async def died(self) -> None:
         """Return when the engine was killed."""
         await self._dead.wait()
 
     def kill(self) -> None:
         """Die as an engine process does: every generation fails, and no other starts."""
+        self.lose()
+
+    def lose(self) -> None:
+        """See Engine.lose."""
         self._dead.set()
         for run in tuple(self._runs.values()):
             run.receiver.failed(Unavailable("ENGINE_DEAD"), self.abort(run.job.id))
 
     async def close(self) -> None:
         """Stop stepping."""
-        self.kill()
+        self.lose()
         self._steps.cancel()
         await asyncio.wait([self._steps])
 
@@ -153,11 +169,16 @@ class SimulatedEngine:
                 await self._wake.wait()
             prefill = self._take_on()
             step = self._timing.step_time_ms / 1000 + prefill / self._timing.prefill_tokens_per_second
-            await asyncio.sleep(step)
+            await self._work(step)
+            self.steps += 1
             for run in tuple(self._batch):
                 if run.job.id in self._runs:  # a delivery can end another one
                     run.advance()
                     self._deliver(run)
+
+    async def _work(self, seconds: float) -> None:
+        """Take as long as the step does."""
+        await asyncio.sleep(seconds)
 
     def _deliver(self, run: "_Run") -> None:
         if run.sequence.finish:

@@ -45,6 +45,13 @@ class EngineDied(_Message):
     kind: Literal["engine_died"] = "engine_died"
 
 
+class Stalled(_Message):
+    """To a front end: the engine makes no step, or goes on."""
+
+    kind: Literal["stalled"] = "stalled"
+    stalled: bool
+
+
 class Drain(_Message):
     """To a front end: refuse calls, let the running ones finish, then end."""
 
@@ -75,6 +82,14 @@ class Loaded(_Message):
     kind: Literal["loaded"] = "loaded"
 
 
+class Progress(_Message):
+    """From a front end, a few times a second: its jobs in the engine, and the steps that it has heard of."""
+
+    kind: Literal["progress"] = "progress"
+    running: int
+    steps: int
+
+
 class Failed(_Message):
     """From a front end, last: why it ends by itself."""
 
@@ -90,7 +105,9 @@ class Measured(_Message):
     text: str
 
 
-Message = Start | EngineStarted | Connect | EngineDied | Drain | Hurry | Scrape | Listening | Loaded | Failed | Measured
+Order = Start | EngineStarted | Connect | EngineDied | Stalled | Drain | Hurry | Scrape
+Report = Listening | Loaded | Progress | Failed | Measured
+Message = Order | Report
 
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
 

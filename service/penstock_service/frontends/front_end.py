@@ -3,7 +3,7 @@
     python -m penstock_service.frontends.front_end FD     # FD: its end of the socket to the supervisor
 
 Signals are for the supervisor: a front end ignores SIGTERM, which service managers send to every process, and is born
-with SIGINT blocked. When the supervisor is gone it ends, and takes the engine with it.
+with both SIGTERM and SIGINT blocked. When the supervisor is gone it ends, and takes what is left of the engine with it.
 """
 
 import asyncio
@@ -12,8 +12,10 @@ import os
 import signal
 import socket
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
+import psutil
 import structlog
 import uvloop
 from prometheus_client import generate_latest
@@ -23,6 +25,7 @@ from penstock_service.configuration import EXIT_CONFIGURATION, ConfigurationErro
 from penstock_service.engine.base import Engine
 from penstock_service.engine.link import Link
 from penstock_service.engine.loading import connect_engine
+from penstock_service.failures import EXIT_FAILURE, ServiceFailed
 from penstock_service.frontends.control import (
     Channel,
     Connect,
@@ -35,10 +38,13 @@ from penstock_service.frontends.control import (
     Loaded,
     Measured,
     Message,
+    Progress,
     Scrape,
+    Stalled,
     Start,
 )
-from penstock_service.service import Service, ServiceFailed, running_service, until
+from penstock_service.logged_errors import log_unhandled, with_messages
+from penstock_service.service import Service, running_service, until
 from penstock_service.settings import Settings
 
 if TYPE_CHECKING:
@@ -46,12 +52,12 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-EXIT_FAILURE = 1
+_REPORT_SECONDS = 0.25  # as the watchdog looks
 
 
 def main() -> None:
     """Serve until told to drain. Exit status as `penstock-serve`'s."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which forgets one that came while it was blocked
     end = socket.socket(fileno=int(sys.argv[1]))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         sys.exit(runner.run(_serve(end)))
@@ -63,13 +69,14 @@ async def _serve(end: socket.socket) -> int:
     if not isinstance(start, Start):
         return EXIT_FAILURE
     configure_log(start.settings.log_level, frontend=start.index)
+    asyncio.get_running_loop().set_exception_handler(log_unhandled)
     try:
         await FrontEnd(channel).serve(start)
     except ConfigurationError as error:
         channel.send(Failed(sentence=str(error), configuration=True))
         return EXIT_CONFIGURATION
     except ServiceFailed as error:
-        log.error("stopped", error=str(error), exc_info=error.__cause__)
+        log.error("stopped", error=str(error), exception=error.__cause__ and with_messages(error.__cause__))
         channel.send(Failed(sentence=str(error)))
         return EXIT_FAILURE
     finally:
@@ -86,17 +93,19 @@ class FrontEnd:
         self._link: asyncio.Future[Link] = asyncio.get_running_loop().create_future()
         self._drain = asyncio.Event()
         self._engine: ConnectedEngine | None = None
-        self._engine_processes: list[int] = []
-        self._answering: set[asyncio.Task[None]] = set()
+        self._engine_processes: list[psutil.Process] = []
+        self._carrying_out: set[asyncio.Task[None]] = set()
 
     async def serve(self, start: Start) -> None:
         """Serve until told to drain. Raises ConfigurationError and ServiceFailed."""
         async with running_service(start.settings, self._load, front_end=start.index) as service:
             self._channel.send(Listening())
             service.loading.add_done_callback(self._tell_loaded)
-            obeying = asyncio.create_task(self._obey(service), name="orders")  # during the drain as well
+            # During the drain as well.
+            tasks = [asyncio.create_task(self._obey(service)), asyncio.create_task(self._report())]
             await until(self._drain.wait(), service.failure())
-        obeying.cancel()
+        for task in tasks:
+            task.cancel()
 
     async def _load(self, settings: Settings) -> Engine:
         self._engine = await connect_engine(settings, self._link)
@@ -106,6 +115,12 @@ class FrontEnd:
         if not loading.cancelled() and loading.exception() is None:
             self._channel.send(Loaded())
 
+    async def _report(self) -> None:
+        while True:
+            await asyncio.sleep(_REPORT_SECONDS)
+            if self._engine is not None:
+                self._channel.send(Progress(running=self._engine.running, steps=self._engine.steps))
+
     async def _obey(self, service: Service) -> None:
         while (order := await self._channel.receive()) is not None:
             self._carry_out(order, service)
@@ -114,7 +129,7 @@ class FrontEnd:
     def _carry_out(self, order: Message, service: Service) -> None:
         match order:
             case EngineStarted():
-                self._engine_processes = order.processes
+                self._engine_processes = list(_existing(order.processes))
             case Connect():
                 self._link.set_result(order.link)
             case Drain():
@@ -123,21 +138,33 @@ class FrontEnd:
                 service.hurry()
             case EngineDied() if self._engine is not None:
                 self._engine.lose()
+            case Stalled():
+                self._in_background(service.tell_stalled(order.stalled))
             case Scrape():
-                task = asyncio.create_task(self._answer_scrape())
-                self._answering.add(task)
-                task.add_done_callback(self._answering.discard)
+                self._in_background(self._answer_scrape())
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._carrying_out.add(task)
+        task.add_done_callback(self._carrying_out.discard)
 
     async def _answer_scrape(self) -> None:
         text = await asyncio.to_thread(generate_latest)
         self._channel.send(Measured(text=text.decode()))
 
     def _end_with_the_engine(self) -> None:
+        """End vLLM's coordinator, too, which process_guard does not know; of the engine it leaves nothing."""
         log.error("the supervisor is gone")
         for process in self._engine_processes:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
+            with contextlib.suppress(psutil.NoSuchProcess):  # psutil looks whether the number means another one by now
+                process.kill()
         os._exit(EXIT_FAILURE)
+
+
+def _existing(processes: Iterable[int]) -> Iterator[psutil.Process]:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            yield psutil.Process(process)
 
 
 if __name__ == "__main__":

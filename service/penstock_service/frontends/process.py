@@ -1,15 +1,19 @@
 """One front-end process, as its supervisor sees it."""
 
 import asyncio
+import math
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections import deque
 from pathlib import Path
 
 from penstock_service.configuration import ConfigurationError
 from penstock_service.engine.vllm.interrupts import children_ignore_interrupts
+from penstock_service.failures import ServiceFailed
 from penstock_service.frontends.control import (
     Channel,
     Drain,
@@ -18,11 +22,14 @@ from penstock_service.frontends.control import (
     Loaded,
     Measured,
     Message,
+    Progress,
     Scrape,
     Start,
 )
-from penstock_service.service import ServiceFailed
 from penstock_service.settings import Settings
+
+# A front end tells of its jobs four times as often and more.
+_NEWS_SECONDS = 2.0
 
 
 class FrontEndLost(ServiceFailed):
@@ -34,6 +41,8 @@ class FrontEndProcess:
 
     def __init__(self, index: int, process: "subprocess.Popen[bytes]", channel: Channel) -> None:
         self.listening, self.loaded = asyncio.Event(), asyncio.Event()
+        self.progress = Progress(running=0, steps=0)
+        self._told_progress = -math.inf  # when, by time.monotonic()
         self.index = index
         self._process = process
         self._channel = channel
@@ -49,11 +58,16 @@ class FrontEndProcess:
         # Not forked: this process has gRPC's threads. -P and PYTHONPATH: it imports what we import.
         program = [sys.executable, "-P", "-m", "penstock_service.frontends.front_end", str(theirs.fileno())]
         environment = {**os.environ, **_variables(index, metrics_directory)}
-        with theirs, children_ignore_interrupts():
+        # SIGTERM until it ignores that: its imports take seconds, and a group's SIGTERM is no order to end now.
+        with theirs, children_ignore_interrupts(signal.SIGTERM):
             process = subprocess.Popen(program, pass_fds=[theirs.fileno()], env=environment)  # noqa: ASYNC220, S603
         channel = await Channel.over(ours)
         channel.send(Start(index=index, settings=settings))
         return cls(index, process, channel)
+
+    def running(self, now: float) -> int:
+        """Its jobs in the engine, if it has told of late: one that stands still or has ended knows no more of them."""
+        return self.progress.running if now - self._told_progress <= _NEWS_SECONDS and not self.life.done() else 0
 
     def send(self, message: Message) -> None:
         """Tell it something."""
@@ -94,6 +108,8 @@ class FrontEndProcess:
                 self.listening.set()
             case Loaded():
                 self.loaded.set()
+            case Progress():
+                self.progress, self._told_progress = message, time.monotonic()
             case Failed():
                 self._failed = message
             case Measured():

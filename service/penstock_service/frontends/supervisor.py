@@ -7,7 +7,8 @@ would never be connected, and the platform restarts the whole as fast as the eng
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,13 +18,15 @@ from prometheus_client import CollectorRegistry
 from penstock_service.configuration import ConfigurationError
 from penstock_service.daemon_thread import in_daemon_thread
 from penstock_service.engine.loading import make_shared_engine
-from penstock_service.frontends.control import Connect, EngineDied, EngineStarted, Hurry
+from penstock_service.engine_watch import loss, watch
+from penstock_service.failures import EngineFailed
+from penstock_service.frontends.control import Connect, EngineDied, EngineStarted, Hurry, Stalled
 from penstock_service.frontends.metrics import FrontEndMetrics
 from penstock_service.frontends.port import reserved_port
 from penstock_service.frontends.process import FrontEndProcess
 from penstock_service.health import Health
 from penstock_service.server import health_server
-from penstock_service.service import EngineFailed
+from penstock_service.serving import Servers
 from penstock_service.settings import Settings
 from penstock_service.telemetry import open_prometheus
 
@@ -32,7 +35,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-_CLOSING_SECONDS = 0.5  # as the service's own
 # What a front end may take after its drain: sending the last telemetry takes up to 4 s.
 _ENDING_SECONDS = 10.0
 _SCRAPE_SECONDS = 10.0
@@ -41,7 +43,9 @@ _SCRAPE_SECONDS = 10.0
 class Supervisor:
     """A service of several front ends. Its engine may still be loading."""
 
-    def __init__(self, settings: Settings, health: Health, directory: Path, front_ends: list[FrontEndProcess]) -> None:
+    def __init__(
+        self, settings: Settings, health: Health, servers: Servers, directory: Path, front_ends: list[FrontEndProcess]
+    ) -> None:
         self.grpc_port = self.health_port = 0
         self.metrics_port: int | None = None
         self._settings = settings
@@ -49,16 +53,26 @@ class Supervisor:
         self._directory = directory
         self._front_ends = front_ends
         self._engine: SharedEngine | None = None
-        self._draining = self._failing = False
-        self._tasks = [asyncio.create_task(self._run_engine()), asyncio.create_task(self._become_ready())]
+        self._loaded = self._stalled = self._failing = False
+        self._stop_asked = asyncio.Event()
+        tasks = (self._run_engine(), self._become_ready(), servers.failure())
+        self._tasks = [asyncio.create_task(task) for task in tasks]
 
     async def failure(self) -> None:
         """Return never, or raise why the service cannot go on: ConfigurationError or ServiceFailed."""
         lives = [front_end.life for front_end in self._front_ends]
         done, _ = await asyncio.wait([*lives, *self._tasks], return_when=asyncio.FIRST_EXCEPTION)
         self._failing = True
-        await self._health.set_ready(False)
+        await self._tell_health()
         raise _decisive([error for task in done if (error := task.exception())])
+
+    def begin_drain(self) -> None:
+        """Begin to stop, as a signal does."""
+        self._stop_asked.set()
+
+    async def stop_asked(self) -> None:
+        """Return when a stop was asked for."""
+        await self._stop_asked.wait()
 
     def hurry(self) -> None:
         """End the calls that a drain still waits for."""
@@ -67,13 +81,13 @@ class Supervisor:
 
     async def drain(self, seconds: float) -> None:
         """Become unready, let every front end drain its calls for up to `seconds`, and see each of them end."""
-        self._draining = True
-        await self._health.set_ready(False)
+        self.begin_drain()
+        await self._tell_health()
         log.info("draining", frontends=len(self._front_ends), seconds=seconds)
         for front_end in self._front_ends:
             front_end.drain()
         lives = [front_end.life for front_end in self._front_ends]
-        await asyncio.wait(lives, timeout=seconds + _ENDING_SECONDS)
+        await asyncio.wait(lives, timeout=self._settings.lame_duck_seconds + seconds + _ENDING_SECONDS)
         for front_end in self._front_ends:
             front_end.kill()
         ended = await asyncio.gather(*lives, return_exceptions=True)
@@ -100,10 +114,21 @@ class Supervisor:
             raise EngineFailed("the engine did not start") from error
         for front_end, link in zip(self._front_ends, self._engine.links(), strict=True):
             front_end.send(Connect(link=link))
-        await self._engine.died()
+        reported = ReportedEngine(self._engine, self._front_ends)
+        failure = await loss(reported, watch(reported, self._settings, self._tell_stalled))
         for front_end in self._front_ends:
             front_end.send(EngineDied())
-        raise EngineFailed("the engine has stopped by itself")
+        raise failure
+
+    async def _tell_stalled(self, stalled: bool) -> None:
+        self._stalled = stalled
+        for front_end in self._front_ends:
+            front_end.send(Stalled(stalled=stalled))
+        await self._tell_health()
+
+    async def _tell_health(self) -> None:
+        stopping = self._failing or self._stop_asked.is_set()
+        await self._health.set_ready(self._loaded and not (self._stalled or stopping))
 
     def _tell_processes(self, processes: list[int]) -> None:
         for front_end in self._front_ends:
@@ -114,8 +139,33 @@ class Supervisor:
         ports = {"health_port": self.health_port, "metrics_port": self.metrics_port}
         log.info("listening", grpc_port=self.grpc_port, frontends=len(self._front_ends), **ports)
         await asyncio.gather(*(front_end.loaded.wait() for front_end in self._front_ends))
-        await self._health.set_ready(not (self._draining or self._failing))
+        self._loaded = True
+        await self._tell_health()
         log.info("loaded", model=self._settings.model_name, frontends=len(self._front_ends))
+
+
+class ReportedEngine:
+    """The engine as all front ends together see it: one whose jobs all wait sees no step of the others'."""
+
+    occupied = False  # front ends load no adapters, and nobody can ask for more
+
+    def __init__(self, engine: "SharedEngine", front_ends: Sequence[FrontEndProcess]) -> None:
+        self._front_ends = front_ends
+        self.kill, self.died = engine.kill, engine.died
+
+    @property
+    def running(self) -> int:
+        """See Engine.running."""
+        now = time.monotonic()
+        return sum(front_end.running(now) for front_end in self._front_ends)
+
+    @property
+    def steps(self) -> int:
+        """See Engine.steps."""
+        return sum(front_end.progress.steps for front_end in self._front_ends)
+
+    def lose(self) -> None:
+        """See Engine.lose. The supervisor tells its front ends."""
 
 
 def _decisive(errors: list[BaseException]) -> BaseException:
@@ -127,7 +177,9 @@ def _decisive(errors: list[BaseException]) -> BaseException:
 async def running_front_ends(settings: Settings) -> AsyncIterator[Supervisor]:
     """Open the ports, start the front ends, begin to load the engine; on exit drain, then stop. Raises PortTaken."""
     async with contextlib.AsyncExitStack() as stack:
-        health, health_port = await stack.enter_async_context(_health_endpoint(settings))
+        health, servers = Health(), Servers()
+        probes, health_port = health_server(settings, health)
+        await stack.enter_async_context(servers.running(probes, "health_port"))
         grpc_port = stack.enter_context(reserved_port(settings.host, settings.grpc_port))
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="penstock-")))
         front_ends: list[FrontEndProcess] = []
@@ -136,23 +188,11 @@ async def running_front_ends(settings: Settings) -> AsyncIterator[Supervisor]:
             shared = settings.model_copy(update={"grpc_port": grpc_port})
             front_ends.append(await FrontEndProcess.start(index, shared, directory))
             stack.callback(front_ends[-1].kill)
-        supervisor = Supervisor(settings, health, directory, front_ends)
+        supervisor = Supervisor(settings, health, servers, directory, front_ends)
         supervisor.grpc_port, supervisor.health_port, supervisor.metrics_port = grpc_port, health_port, metrics_port
         stack.push_async_callback(supervisor.close_engine)
         stack.push_async_callback(supervisor.drain, settings.drain_seconds)
         yield supervisor
-
-
-@contextlib.asynccontextmanager
-async def _health_endpoint(settings: Settings) -> AsyncIterator[tuple[Health, int]]:
-    health = Health()
-    await health.start()
-    server, port = health_server(settings, health)
-    await server.start()
-    try:
-        yield health, port
-    finally:
-        await server.stop(_CLOSING_SECONDS)
 
 
 @contextlib.asynccontextmanager

@@ -13,8 +13,8 @@ from pathlib import Path
 import structlog
 from vllm.lora.request import LoRARequest
 from vllm.v1.engine.async_llm import AsyncLLM
-from vllm.v1.engine.exceptions import EngineDeadError
 
+from penstock_service.engine.vllm.control_calls import ControlCalls
 from penstock_service.errors import AdapterRefused, Unavailable
 
 log = structlog.get_logger()
@@ -30,8 +30,9 @@ _PATH = re.compile(r"\S*/\S*")
 class Adapters:
     """What the engine process has loaded, by NAME@VERSION."""
 
-    def __init__(self, llm: AsyncLLM) -> None:
+    def __init__(self, llm: AsyncLLM, calls: ControlCalls) -> None:
         self._llm = llm
+        self._calls = calls
         self._numbers = itertools.count(_FIRST_NUMBER)
         self._requests: dict[str, LoRARequest] = {}
         config = llm.vllm_config.lora_config
@@ -43,13 +44,13 @@ class Adapters:
         number = next(self._numbers)
         request = LoRARequest(f"{key}#{number}", number, str(directory))
         try:
-            taken = await self._llm.add_lora(request)
-        except EngineDeadError as error:
-            raise Unavailable("ENGINE_DEAD") from error
+            taken = await self._calls.ask(self._llm.add_lora(request))
+        except Unavailable:
+            raise
         except Exception as error:
             log.warning("vLLM does not take an adapter", adapter=key, error=str(error))
             with contextlib.suppress(Exception):  # an adapter that fails late has a place already
-                await self._llm.remove_lora(number)
+                await self._calls.ask(self._llm.remove_lora(number))
             raise AdapterRefused(key, _sentence(error)) from error
         if not taken:
             raise AdapterRefused(key, "the engine does not take it")
@@ -58,10 +59,7 @@ class Adapters:
     async def unload(self, key: str) -> None:
         """See Engine.unload_adapter."""
         request = self._requests.pop(key)
-        try:
-            await self._llm.remove_lora(request.lora_int_id)
-        except EngineDeadError as error:
-            raise Unavailable("ENGINE_DEAD") from error
+        await self._calls.ask(self._llm.remove_lora(request.lora_int_id))
 
     def request(self, key: str | None) -> LoRARequest | None:
         """What vLLM is given with a request that uses the adapter; None for the model itself."""

@@ -22,9 +22,19 @@ def refusal(llm: AsyncLLM, sequences: int) -> ServiceError | None:
 
 def waiting() -> int | None:
     """How many requests the scheduler had not begun at its last step, of all front ends; None without statistics."""
-    gauge = REGISTRY.restricted_registry(["vllm:num_requests_waiting"])
-    samples = [sample.value for family in gauge.collect() for sample in family.samples]
-    return int(sum(samples)) if samples else None
+    told = _gauge("vllm:num_requests_waiting")
+    return int(sum(told)) if told else None
+
+
+def kv_cache_usage() -> float | None:
+    """The part of the KV cache in use at the last step, of the fullest engine; None without statistics."""
+    return max(_gauge("vllm:kv_cache_usage_perc"), default=None)
+
+
+def _gauge(name: str) -> list[float]:
+    """What each engine has last told, of all front ends."""
+    families = REGISTRY.restricted_registry([name]).collect()
+    return [sample.value for family in families for sample in family.samples]
 
 
 def _requests(llm: AsyncLLM) -> int:

@@ -9,20 +9,27 @@ from typing import Any, Self
 import vllm.envs
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.engine.exceptions import EngineDeadError
+from vllm.v1.metrics.loggers import StatLoggerFactory
 
 from penstock.v1.generation_pb2 import EmbedRequest, GenerateChunk, GenerateRequest
 from penstock_service.configuration import ConfigurationError
 from penstock_service.daemon_thread import in_daemon_thread
 from penstock_service.engine.base import Demand, Embedder, Ending, Job, Receiver, Tokenized
-from penstock_service.engine.vllm import admission, lean_requests, sampled_stats, translation
+from penstock_service.engine.vllm import admission, lean_requests, processes, sampled_stats, translation
 from penstock_service.engine.vllm.adapters import Adapters
 from penstock_service.engine.vllm.answer_parsers import AnswerParsers, ParsedRequest
 from penstock_service.engine.vllm.constraints import Constraints
+from penstock_service.engine.vllm.control_calls import ControlCalls
+from penstock_service.engine.vllm.controls import Controls
+from penstock_service.engine.vllm.death import died
 from penstock_service.engine.vllm.description import described
 from penstock_service.engine.vllm.embeddings import VllmEmbedder, check_served
+from penstock_service.engine.vllm.heartbeat import Heartbeat
 from penstock_service.engine.vllm.interrupts import children_ignore_interrupts
 from penstock_service.engine.vllm.lean_requests import LeanRequests
 from penstock_service.engine.vllm.logprobs import LogprobRecords
+from penstock_service.engine.vllm.process_guard import guarded_children
 from penstock_service.engine.vllm.prompts import Prompts
 from penstock_service.engine.vllm.public_requests import PublicRequests
 from penstock_service.engine.vllm.refusals import as_service_error, translated
@@ -35,8 +42,9 @@ from penstock_service.errors import FeatureOff, InvalidRequest, ServiceError, Vi
 from penstock_service.limits import ModelLimits, check_prompt_length, check_prompt_logprobs
 from penstock_service.settings import Settings
 
-# How often vLLM is asked whether its engine process is still there; it learns that from the process's sentinel.
-_DEATH_POLL_SECONDS = 1.0
+Loggers = list[StatLoggerFactory]
+Create = Callable[[AsyncEngineArgs, Loggers], AsyncLLM]
+
 # The engine process ends its worker first; on a loaded machine that takes seconds. Then it is killed.
 SHUTDOWN_SECONDS = 15.0
 
@@ -44,16 +52,27 @@ SHUTDOWN_SECONDS = 15.0
 class VllmEngine:
     """An Engine over one AsyncLLM. `start` makes one."""
 
-    def __init__(self, llm: AsyncLLM, settings: Settings, requests: Requests | None = None) -> None:
+    def __init__(
+        self,
+        llm: AsyncLLM,
+        settings: Settings,
+        requests: Requests | None = None,
+        heartbeat: Heartbeat | None = None,
+    ) -> None:
         self._llm = llm
+        self._heartbeat = heartbeat or Heartbeat()
+        if heartbeat is None or not llm.log_stats:
+            self._heartbeat.count_outputs(llm.output_processor)
         reasoning_parser = llm.vllm_config.structured_outputs_config.reasoning_parser
         self._parsers = AnswerParsers(llm, settings.tool_parser_name, reasoning_parser)
         self.model = described(llm, settings, reasoning_parser)
         self._limits = ModelLimits.of(self.model)
         self._defaults = llm.model_config.get_diff_sampling_param()
         self._prompts = Prompts(llm, settings.media_hosts)
-        self._adapters = Adapters(llm)
+        self._control_calls = ControlCalls(llm)
+        self._adapters = Adapters(llm, self._control_calls)
         self.max_adapters = self._adapters.most
+        self.controls = Controls(llm, self._control_calls)
         self.load_adapter, self.unload_adapter = self._adapters.load, self._adapters.unload
         self._tokenization = Tokenization(llm, self._prompts)
         self._records = LogprobRecords(llm.renderer.get_tokenizer())
@@ -66,12 +85,13 @@ class VllmEngine:
         self._constraints = Constraints(llm.vllm_config, llm.renderer.get_tokenizer()) if fits else None
 
     @classmethod
-    async def start(
-        cls, arguments: AsyncEngineArgs, settings: Settings, create: Callable[[AsyncEngineArgs], AsyncLLM] | None = None
-    ) -> Self:
+    async def start(cls, arguments: AsyncEngineArgs, settings: Settings, create: "Create | None" = None) -> Self:
         """Start the engine process and load the model. Raises ConfigurationError for what vLLM refuses."""
+        heartbeat = Heartbeat()
+        # One that is given turns statistics on.
+        loggers: Loggers = [] if arguments.disable_log_stats else [heartbeat.of_engine]
         try:
-            llm = await in_daemon_thread(lambda: (create or _create)(arguments))
+            llm = await in_daemon_thread(lambda: (create or _create)(arguments, loggers))
         except (ValueError, OSError) as error:
             raise ConfigurationError(f"vLLM refuses the model or its arguments: {error}") from error
         try:
@@ -80,7 +100,7 @@ class VllmEngine:
             if sampled_stats.fits():
                 sampled_stats.sample(llm.output_processor)
             await check_served(llm)
-            engine = cls(llm, settings)
+            engine = cls(llm, settings, heartbeat=heartbeat)
             if engine._constraints is not None:
                 engine._constraints.warm()
             engine._digest = asyncio.create_task(tell_digest(engine.model, Path(arguments.model)), name="model digest")
@@ -100,6 +120,16 @@ class VllmEngine:
         told = admission.waiting()
         return max(self.running - self.model.max_concurrent_sequences, 0) if told is None else told
 
+    @property
+    def steps(self) -> int:
+        """See Engine.steps."""
+        return self._heartbeat.steps
+
+    @property
+    def occupied(self) -> bool:
+        """See Engine.occupied."""
+        return self._control_calls.running > 0
+
     def completion_tokens(self, job_id: str) -> int:
         """See Engine.completion_tokens."""
         several = self._several.get(job_id)
@@ -114,7 +144,7 @@ class VllmEngine:
             field = "sampling"  # what vLLM can still refuse
             await self._hand_over(job, self._prepared(job, prompt), parsed, receiver)
         except Exception as error:
-            if (known := as_service_error(error, field)) is None or known is error:
+            if (known := as_service_error(error, field, self._llm)) is None or known is error:
                 raise
             raise known from error
 
@@ -189,9 +219,9 @@ class VllmEngine:
     async def demand(self, request: GenerateRequest) -> Demand:
         """See Engine.demand."""
         field = request.WhichOneof("input") or "input"
-        with translated(field):
+        with translated(field, self._llm):
             prompt = await self._rendered(request, field)
-        with translated("sampling"):
+        with translated("sampling", self._llm):
             asked = self._prepared(Job("", request, 0.0, streamed=False), prompt).asked_tokens
         tokens = len(prompt["prompt_token_ids"])
         room = self._limits.context_length - tokens
@@ -200,21 +230,35 @@ class VllmEngine:
     async def tokenize(self, request: GenerateRequest) -> Tokenized:
         """See Engine.tokenize."""
         self._check_template_arguments(request)
-        with translated(request.WhichOneof("input") or "input"):
+        with translated(request.WhichOneof("input") or "input", self._llm):
             return await self._tokenization.tokenized(request)
 
     async def detokenize(self, token_ids: Sequence[int], skip_special_tokens: bool) -> str:
         """See Engine.detokenize."""
-        return await self._tokenization.detokenized(token_ids, skip_special_tokens)
+        with translated("token_ids", self._llm):
+            return await self._tokenization.detokenized(token_ids, skip_special_tokens)
 
     def embedder(self, request: EmbedRequest, adapter: str | None) -> Embedder:
         """See Engine.embedder."""
         return VllmEmbedder(self._llm, self._prompts, self._limits, request, self._adapters.request(adapter))
 
+    @property
+    def kv_cache_usage(self) -> float | None:
+        """See Engine.kv_cache_usage."""
+        return admission.kv_cache_usage()
+
     async def died(self) -> None:
         """Return when the engine process is gone."""
-        while not self._llm.errored:  # noqa: ASYNC110 - vLLM offers a flag and no event
-            await asyncio.sleep(_DEATH_POLL_SECONDS)
+        await died(self._llm)
+
+    def kill(self) -> None:
+        """See Engine.kill."""
+        processes.kill(each.pid for each in self._llm.engine_core.resources.engine_manager.processes)
+
+    def lose(self) -> None:
+        """See Engine.lose. As vLLM does when its process is gone."""
+        self._llm.engine_core.resources.engine_dead = True
+        self._llm.output_processor.propagate_error(EngineDeadError())
 
     async def close(self) -> None:
         """Stop the engine process."""
@@ -225,6 +269,6 @@ class VllmEngine:
         await asyncio.to_thread(self._llm.shutdown, SHUTDOWN_SECONDS)
 
 
-def _create(arguments: AsyncEngineArgs) -> AsyncLLM:
-    with children_ignore_interrupts():
-        return AsyncLLM.from_engine_args(arguments)
+def _create(arguments: AsyncEngineArgs, loggers: Loggers) -> AsyncLLM:
+    with children_ignore_interrupts(), guarded_children():
+        return AsyncLLM.from_engine_args(arguments, stat_loggers=loggers)

@@ -6,6 +6,7 @@ only once the engine is ready: waiting for it, vLLM's client gives up after VLLM
 
 import asyncio
 import mmap
+import signal
 from collections.abc import Callable
 from functools import partial
 from multiprocessing import connection
@@ -18,11 +19,14 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.utils import CoreEngineProcManager, EngineZmqAddresses, launch_core_engines
 from vllm.v1.executor import Executor
 
+from penstock_service.cache_salts import CacheSalts, new_secret
 from penstock_service.configuration import ConfigurationError
 from penstock_service.daemon_thread import in_daemon_thread
 from penstock_service.engine.link import Link
-from penstock_service.engine.vllm.engine import SHUTDOWN_SECONDS, VllmEngine
+from penstock_service.engine.vllm import processes
+from penstock_service.engine.vllm.engine import SHUTDOWN_SECONDS, Loggers, VllmEngine
 from penstock_service.engine.vllm.interrupts import children_ignore_interrupts
+from penstock_service.engine.vllm.process_guard import guarded_children
 from penstock_service.settings import Settings
 
 # One page for each front end is ample: vLLM gives each a cache line, so that they do not slow each other down.
@@ -41,6 +45,7 @@ class SharedEngine:
             inputs=[f"ipc://{directory}/input-{index}" for index in range(count)],
             outputs=[f"ipc://{directory}/output-{index}" for index in range(count)],
         )
+        self._cache_secret = new_secret()
         self._engines: CoreEngineProcManager | None = None
         self._coordinator: Any = None
         self._ready = False
@@ -63,25 +68,32 @@ class SharedEngine:
         """What each front end needs to connect."""
         stats = self._addresses.frontend_stats_publish_address
         ends = zip(self._addresses.inputs, self._addresses.outputs, strict=True)
-        return [Link(index, self._count, *end, stats, str(self._queue_file)) for index, end in enumerate(ends)]
+        secret, queue = self._cache_secret.hex(), str(self._queue_file)
+        return [Link(index, self._count, *end, stats, secret, queue) for index, end in enumerate(ends)]
 
     async def died(self) -> None:
         """Return when a process of the engine is gone."""
         sentinels = [process.sentinel for process in self._processes()]
         await in_daemon_thread(lambda: connection.wait(sentinels))
 
+    def kill(self) -> None:
+        """End it at once, for it hangs; `died` returns."""
+        processes.kill([process.pid for process in self._processes()])
+
     async def close(self) -> None:
         """Stop the engine. One that still loads holds nothing worth waiting for."""
         seconds = SHUTDOWN_SECONDS if self._ready else 0.0
-        for part in (self._engines, self._coordinator):
-            if part is not None:
-                await asyncio.to_thread(part.shutdown, seconds)
+        if self._engines is not None:
+            await asyncio.to_thread(self._engines.shutdown, seconds)
+        if self._coordinator is not None:
+            await asyncio.to_thread(self._coordinator.shutdown, 0.0)  # it would not hear SIGTERM
 
     def _launch(self, started: Callable[..., object]) -> None:
         config = _configured(self._arguments, self._count, -1)
         _check_local(config)
         log_stats = not self._arguments.disable_log_stats
-        with children_ignore_interrupts():
+        # process_guard gives the engines SIGTERM back; the coordinator, which it does not know, is to outlive a drain.
+        with children_ignore_interrupts(signal.SIGTERM), guarded_children():
             # Leaving the context waits until the engine is ready, or raises.
             with launch_core_engines(config, Executor.get_class(config), log_stats, self._addresses) as launch:
                 self._engines, self._coordinator = _parts(launch)
@@ -98,7 +110,13 @@ class ConnectedEngine(VllmEngine):
     @classmethod
     async def connect(cls, arguments: AsyncEngineArgs, settings: Settings, link: Link) -> "ConnectedEngine":
         """Become the client of the engine that `link` names, which is ready. Raises as VllmEngine.start."""
-        return await cls.start(arguments, settings, partial(_client, link=link))
+        engine = await cls.start(arguments, settings, partial(_client, link=link))
+        engine._prompts.salts = CacheSalts(bytes.fromhex(link.cache_secret))
+        return engine
+
+    def kill(self) -> None:
+        """See Engine.kill. Its owner has the processes, and is the one to judge them."""
+        self.lose()
 
     def lose(self) -> None:
         """Fail what runs, for the engine is gone: its owner sees that, and its clients do not if it was killed."""
@@ -123,7 +141,7 @@ def _parts(launch: Any) -> tuple[CoreEngineProcManager, Any]:
     return launch[:2] if isinstance(launch, tuple) else (launch.engine_manager, launch.coordinator)
 
 
-def _client(arguments: AsyncEngineArgs, link: Link) -> AsyncLLM:
+def _client(arguments: AsyncEngineArgs, loggers: Loggers, link: Link) -> AsyncLLM:
     addresses = {
         "input_address": link.input_address,
         "output_address": link.output_address,
@@ -134,6 +152,7 @@ def _client(arguments: AsyncEngineArgs, link: Link) -> AsyncLLM:
         _configured(arguments, link.count, link.index),
         enable_log_requests=arguments.enable_log_requests,
         disable_log_stats=arguments.disable_log_stats,
+        stat_loggers=loggers,
         client_addresses=addresses,
         client_count=link.count,
         client_index=link.index,
