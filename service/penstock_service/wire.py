@@ -1,9 +1,12 @@
 """Bytes to messages. What cannot be read is a bad request like any other: it gets a status of ours, and its log line.
 
-Left alone, grpc.aio answers it with UNKNOWN and the text of a Python exception, and no handler hears of it.
+Left alone, grpc.aio answers it with UNKNOWN and the text of a Python exception, and no handler hears of it. And it
+waits for the one message of a call for as long as the connection lasts: here all calls are streams to gRPC, which makes
+no difference on the wire, and the message is read within a time.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import grpc
@@ -14,38 +17,67 @@ from google.protobuf.message_factory import GetMessageClass
 from penstock_service.errors import InvalidRequest, Violation
 
 Request = TypeVar("Request")
+Behavior = Callable[[Any, Any], Awaitable[Any]]
+Reads = Callable[[Any], Awaitable[Any]]  # the message of a call, by its context
+
+MESSAGE_SECONDS = 30.0
 
 
 class Unreadable:
-    """Stands for a request whose bytes are no message of its type."""
+    """Stands for a request whose bytes are no message of its type, or that has not come."""
 
-
-_KINDS: dict[tuple[bool, bool], Any] = {  # whether the caller streams, whether the server streams
-    (False, False): grpc.unary_unary_rpc_method_handler,
-    (False, True): grpc.unary_stream_rpc_method_handler,
-    (True, True): grpc.stream_stream_rpc_method_handler,
-}
+    def __init__(self, problem: str = "is not a message of this call's type in valid protobuf and UTF-8") -> None:
+        self.problem = problem
 
 
 def readable(request: Request) -> Request:
     """The request, if there is one. Raises InvalidRequest."""
     if isinstance(request, Unreadable):
-        raise InvalidRequest([Violation("request", "is not a message of this call's type in valid protobuf and UTF-8")])
+        raise InvalidRequest([Violation("request", request.problem)])
     return request
 
 
-def add_service(server: grpc.aio.Server, service: ServiceDescriptor, servicer: object) -> None:
-    """Serve the RPCs of `service` with the methods of `servicer` that have their names."""
-    handlers = {method.name: _handler(method, getattr(servicer, method.name)) for method in service.methods}
+async def message(context: Any, seconds: float | None = None) -> Any:
+    """The next message of a call, or what stands for it when it is not there in time."""
+    seconds = seconds or MESSAGE_SECONDS
+    try:
+        async with asyncio.timeout(seconds):
+            read = await context.read()
+    except TimeoutError:
+        return Unreadable(f"has not come within {seconds:g} s")
+    return Unreadable("is missing") if read is grpc.aio.EOF else read
+
+
+def add_service(
+    server: grpc.aio.Server,
+    service: ServiceDescriptor,
+    servicer: object,
+    read: Reads = message,
+) -> None:
+    """Serve the RPCs of `service` with the methods of `servicer` that have their names.
+
+    `read` gives the message of a call that has one; none of it is received before.
+    """
+    handlers = {method.name: _handler(method, getattr(servicer, method.name), read) for method in service.methods}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
 
 
-def _handler(method: MethodDescriptor, behavior: Any) -> Any:
-    return _KINDS[method.client_streaming, method.server_streaming](
-        behavior,
+def _handler(method: MethodDescriptor, behavior: Any, read: Reads) -> Any:
+    kind: Any = (
+        grpc.stream_stream_rpc_method_handler if method.server_streaming else grpc.stream_unary_rpc_method_handler
+    )
+    return kind(
+        behavior if method.client_streaming else _with_its_message(behavior, read),
         request_deserializer=_lenient(GetMessageClass(method.input_type).FromString),
         response_serializer=GetMessageClass(method.output_type).SerializeToString,
     )
+
+
+def _with_its_message(behavior: Behavior, read: Reads) -> Behavior:
+    async def reading(_: object, context: Any) -> Any:
+        return await behavior(await read(context), context)
+
+    return reading
 
 
 def _lenient(parse: Callable[[bytes], Any]) -> Callable[[bytes], Any]:

@@ -12,4 +12,5 @@ class Link:
     input_address: str  # where the front end listens for the engine to fetch requests
     output_address: str  # where it listens for outputs
     stats_address: str | None  # of the coordinator, where vLLM has several engines
+    cache_secret: str  # of the engine's CacheSalts, in hexadecimal digits
     queue_file: str  # shared by all front ends: how many requests each has in the engine

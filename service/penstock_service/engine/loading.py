@@ -11,7 +11,8 @@ from penstock_service.configuration import ConfigurationError
 from penstock_service.engine.base import Engine
 from penstock_service.engine.link import Link
 from penstock_service.engine.simulated import SimulatedEngine
-from penstock_service.engine.vllm.arguments import command_line, parse, prepare_environment
+from penstock_service.engine.vllm.arguments import engine_arguments, forbid_pickles, prepare_environment
+from penstock_service.engine.vllm.socket_directory import use_private_sockets
 from penstock_service.loading_progress import report
 from penstock_service.settings import Settings
 
@@ -51,6 +52,7 @@ async def connect_engine(settings: Settings, link: Awaitable[Link]) -> "Connecte
 async def _imported(name: str, settings: Settings) -> tuple[Any, "AsyncEngineArgs"]:
     """A module of engine/vllm and vLLM's arguments."""
     prepare_environment(settings)
+    use_private_sockets()
     report("importing vLLM")
     try:
         # Off the event loop: the import takes seconds, and health checks are answered meanwhile.
@@ -60,11 +62,17 @@ async def _imported(name: str, settings: Settings) -> tuple[Any, "AsyncEngineArg
             raise
         raise ConfigurationError("engine: vLLM is not installed; install penstock-service[cpu] or [gpu]") from error
     report("reading the model's configuration")
-    return module, await asyncio.to_thread(parse, command_line(settings))
+    arguments = await asyncio.to_thread(engine_arguments, settings)
+    await asyncio.to_thread(forbid_pickles, arguments, settings)
+    return module, arguments
 
 
 def check_engine_arguments(settings: Settings) -> None:
-    """Raise ConfigurationError if vLLM's parser refuses its arguments. Without vLLM they cannot be judged."""
-    if settings.engine == "vllm" and importlib.util.find_spec("vllm"):
+    """Raise ConfigurationError for arguments and variables of vLLM's that a start would refuse.
+
+    Without vLLM the arguments cannot be judged; of what lies in the files of the model nothing is judged here.
+    """
+    if settings.engine == "vllm":
         prepare_environment(settings)
-        parse(command_line(settings))
+        if importlib.util.find_spec("vllm"):
+            engine_arguments(settings)

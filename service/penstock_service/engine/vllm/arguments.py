@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable, Iterable
 from importlib.resources import files
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from penstock_service.configuration import ConfigurationError
+from penstock_service.engine.vllm import dangerous_settings
 from penstock_service.settings import BUILTIN, Settings
 
 if TYPE_CHECKING:
@@ -21,6 +25,9 @@ _ENVIRONMENT = {
     # A service does not report on itself to others unless its operator asks it to.
     "VLLM_NO_USAGE_STATS": "1",
 }
+# Gloo, over which the parts of an engine find each other, opens ports that ask nobody who they are, and does so on the
+# address that the machine's name has: in a container that which others reach. Engines on several machines need that.
+_ON_ONE_MACHINE = {"GLOO_SOCKET_IFNAME": "lo"}
 _BUILTIN_ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     # GiB. vLLM's own default on the CPU takes half of the machine's memory.
@@ -36,8 +43,17 @@ _BUILTIN_ARGUMENTS = {
 
 
 def prepare_environment(settings: Settings) -> None:
-    """Give the environment variables that vLLM reads our defaults. Call it before vLLM is imported."""
-    for name, value in {**_ENVIRONMENT, **(_BUILTIN_ENVIRONMENT if settings.model == BUILTIN else {})}.items():
+    """Give the environment variables that vLLM reads our defaults. Call it before vLLM is imported.
+
+    Raises ConfigurationError for variables that are dangerous.
+    """
+    dangerous_settings.refuse(dangerous_settings.in_environment(os.environ), settings.allow)
+    ours = {
+        **_ENVIRONMENT,
+        **(_BUILTIN_ENVIRONMENT if settings.model == BUILTIN else {}),
+        **({} if dangerous_settings.SEVERAL_MACHINES.intersection(settings.allow) else _ON_ONE_MACHINE),
+    }
+    for name, value in ours.items():
         os.environ.setdefault(name, value)
 
 
@@ -51,8 +67,23 @@ def command_line(settings: Settings) -> list[str]:
     return ["--model", model, "--served-model-name", settings.model_name, *ours, *settings.engine_args]
 
 
-def parse(words: list[str]) -> AsyncEngineArgs:
-    """vLLM's own parser over `words`. Raises ConfigurationError with its sentence."""
+def engine_arguments(settings: Settings) -> AsyncEngineArgs:
+    """vLLM's arguments. Raises ConfigurationError for what vLLM's parser refuses, and for what is dangerous."""
+    arguments = parse(command_line(settings), settings.allow)
+    dangerous_settings.refuse(dangerous_settings.in_arguments(arguments), settings.allow)
+    return arguments
+
+
+def forbid_pickles(arguments: AsyncEngineArgs, settings: Settings) -> None:
+    """Keep vLLM from pickled weights, unless they are allowed. Raises ConfigurationError if the model has no others."""
+    from penstock_service.engine.vllm import pickled_weights
+
+    if dangerous_settings.PICKLED_WEIGHTS not in settings.allow:
+        dangerous_settings.refuse(pickled_weights.forbid(arguments), settings.allow)
+
+
+def parse(words: list[str], allowed: Iterable[str] = ()) -> AsyncEngineArgs:
+    """vLLM's own parser over `words`. Raises ConfigurationError with its sentence, or ours for code it would run."""
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
@@ -61,8 +92,28 @@ def parse(words: list[str]) -> AsyncEngineArgs:
             raise ConfigurationError(f"arguments after `--`: {message}")
 
     parser = AsyncEngineArgs.add_cli_args(Parser(prog="vllm", add_help=False))  # type: ignore[no-untyped-call]
+    _judge_before_reading(parser, frozenset(allowed))
     try:
         arguments: AsyncEngineArgs = AsyncEngineArgs.from_cli_args(parser.parse_args(words))
-    except (ValueError, OSError) as error:
-        raise ConfigurationError(f"vLLM refuses the model or its arguments: {error}") from error
+    except ConfigurationError:
+        raise
+    except Exception as error:  # whatever its parsers let out of what they were given
+        told = str(error) if isinstance(error, ValueError | OSError) else repr(error)
+        raise ConfigurationError(f"vLLM refuses the model or its arguments: {told}") from error
     return arguments
+
+
+def _judge_before_reading(parser: ArgumentParser, allowed: frozenset[str]) -> None:
+    """Look at --compilation-config, however it is spelled, before vLLM runs what it names."""
+    (action,) = (action for action in parser._actions if action.dest == "compilation_config")
+    read: Callable[[str], Any] = action.type  # type: ignore[assignment]
+
+    def judged(text: str) -> Any:
+        try:
+            given = json.loads(text)
+        except ValueError as error:
+            raise ArgumentTypeError(f"no JSON: {error}") from error
+        dangerous_settings.refuse(dangerous_settings.in_compilation_config(given), allowed)
+        return read(text)
+
+    action.type = judged

@@ -49,7 +49,7 @@ class VllmEmbedder:
     async def embed(self, given: EmbedInput, request_id: str) -> Embedded:
         """See Embedder.embed."""
         field = given.WhichOneof("input") or "input"
-        with translated(field):
+        with translated(field, self._llm):
             prompt = await self._prompts.render(self._generate_request(given))
             tokens = len(prompt["prompt_token_ids"])
             check_input_length(tokens, field, self._limits)
@@ -84,6 +84,6 @@ def _params(llm: AsyncLLM, request: EmbedRequest) -> PoolingParams:
     normalize: dict[str, Any] = {_NORMALIZE: request.normalize} if request.HasField("normalize") else {}
     dimensions = request.dimensions if request.HasField("dimensions") else None
     params = PoolingParams(task="embed", dimensions=dimensions, **normalize)
-    with translated("dimensions"):
+    with translated("dimensions", llm):
         params.verify(config)
     return params

@@ -11,12 +11,12 @@ import structlog
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from penstock_service.limit_table import MOST_IMAGE_BYTES
+from penstock_service.logged_errors import summary
 from penstock_service.media_addresses import is_public, url_refusal
 from penstock_service.media_limits import MediaRefused
 
 MOST_SECONDS = 10.0
 _MOST_AT_ONCE = 16
-_MOST_LOGGED_CHARACTERS = 512
 _UNREACHABLE = "cannot be fetched from its host"
 
 log = structlog.get_logger()
@@ -57,7 +57,7 @@ class MediaFetcher:
             raise MediaRefused(f"must come within {self._most_seconds:g} seconds") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # Callers are not told why: it would say what is in the server's network.
-            log.info("media not fetched", error=repr(error)[:_MOST_LOGGED_CHARACTERS])
+            log.info("media not fetched", error=summary(error))
             raise MediaRefused(_UNREACHABLE) from None
 
     def _session(self) -> aiohttp.ClientSession:

@@ -15,17 +15,21 @@ from vllm.renderers.params import ChatParams, TokenizeParams
 from vllm.v1.engine.async_llm import AsyncLLM
 
 from penstock.v1.generation_pb2 import TRUNCATION_SIDE_RIGHT, GenerateRequest, PromptOptions
+from penstock_service.cache_salts import CacheSalts, new_secret
 from penstock_service.engine.vllm.conversations import chat_messages, template_arguments
 from penstock_service.engine.vllm.media import Media, refusing_media
 from penstock_service.engine.vllm.placeholders import placeholders
 from penstock_service.engine.vllm.special_tokens import SpecialTokens
 from penstock_service.media_limits import media_parts
+from penstock_service.tenant import caller
 
 # A thread's round trip costs the event loop about 150 us; a text of this size is tokenized in less.
 _SHORT_TEXT_CHARACTERS = 512
 # A list of tokens costs about 36 bytes a token: 9 MiB, and what the entries weigh themselves.
 _MOST_CACHED_TOKENS = 1 << 18
 _MOST_CACHED_PROMPTS = 4096
+
+_CacheKey = tuple[str, bytes]
 
 
 class Prompts:
@@ -42,6 +46,7 @@ class Prompts:
             llm.renderer.default_chat_tok_params, max_total_tokens=None, add_special_tokens=False
         )
         self._cache = _Cache()
+        self.salts = CacheSalts(new_secret())
 
     async def render(self, request: GenerateRequest) -> Any:
         """vLLM's EngineInput for the request's input."""
@@ -50,16 +55,15 @@ class Prompts:
         elif any(media_parts(request.conversation)):
             found = await self._with_media(request)  # too large to keep
         else:
-            key = _key(request)
+            key = (caller.get().name, _key(request))  # how long it takes tells nothing of other tenants
             found = self._cache.get(key)
             if found is None:
                 found = await self._tokenized(request)
                 self._cache.put(key, found)
         # A copy: vLLM adds to what it is given.
         prompt = {**found, "arrival_time": time.time()}
-        if request.cache_salt:
-            # vLLM's hashes of cached blocks must never take a salt for an adapter's name, which has no colon.
-            prompt["cache_salt"] = f"salt:{request.cache_salt}"
+        if salt := self.salts.of(caller.get(), request.cache_salt):
+            prompt["cache_salt"] = salt
         return prompt
 
     async def text_of(self, request: GenerateRequest) -> str:
@@ -125,19 +129,19 @@ class Prompts:
 
 
 class _Cache:
-    """The prompts used last, by the hash of their text."""
+    """The prompts used last, by their tenant and the hash of their text."""
 
     def __init__(self) -> None:
-        self._prompts: OrderedDict[bytes, Any] = OrderedDict()
+        self._prompts: OrderedDict[_CacheKey, Any] = OrderedDict()
         self._tokens = 0
 
-    def get(self, key: bytes) -> Any | None:
+    def get(self, key: _CacheKey) -> Any | None:
         prompt = self._prompts.get(key)
         if prompt is not None:
             self._prompts.move_to_end(key)
         return prompt
 
-    def put(self, key: bytes, prompt: Any) -> None:
+    def put(self, key: _CacheKey, prompt: Any) -> None:
         if key in self._prompts:
             return
         self._prompts[key] = prompt

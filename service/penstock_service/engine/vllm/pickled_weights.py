@@ -1,0 +1,32 @@
+"""Keeps vLLM from weights that are pickles, which it would read where a model has no others."""
+
+from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.transformers_utils.repo_utils import list_filtered_repo_files
+
+from penstock_service.engine.vllm.dangerous_settings import PICKLED_WEIGHTS, Danger, draft_is_loaded_like_the_model
+
+# With these vLLM looks for safetensors first, and then for pickles (model_loader/default_loader.py).
+_FALLING_BACK = ("auto", "hf")
+_PICKLES = ["*.bin", "*.pt"]
+_DRAFT = Danger(PICKLED_WEIGHTS, "a draft without a draft_load_config is read from pickles where it has no others")
+
+
+def forbid(arguments: AsyncEngineArgs) -> list[Danger]:
+    """Let vLLM read safetensors alone, and return what is dangerous if the model has none but pickles.
+
+    Looks at the files of the model, those of a hub over the network.
+    """
+    if arguments.load_format not in _FALLING_BACK or "://" in arguments.model:  # which vLLM streams, safetensors alone
+        return []
+    if _files(arguments, ["consolidated*.safetensors"]):
+        # Mistral's own format, which vLLM prefers; there is no way from it to pickles, but for a draft.
+        return [_DRAFT] if draft_is_loaded_like_the_model(arguments) else []
+    if not _files(arguments, ["*.safetensors"]) and (pickles := _files(arguments, _PICKLES)):
+        return [Danger(PICKLED_WEIGHTS, f"the model has its weights in pickles ({pickles[0]}), which can hold code")]
+    arguments.load_format = "safetensors"
+    return []
+
+
+def _files(arguments: AsyncEngineArgs, patterns: list[str]) -> list[str]:
+    files: list[str] = list_filtered_repo_files(arguments.model, patterns, arguments.revision)
+    return files
