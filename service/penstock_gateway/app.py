@@ -30,7 +30,7 @@ READABLE_BY_WEB_PAGES = ("x-request-id", "retry-after", "retry-after-ms", "x-sho
 
 def create_app(settings: Settings, drain: Drain) -> ASGIApp:
     """The application for `settings`. Nothing is dialled before the first request."""
-    client = AsyncClient(settings.upstream, retry=TRIED_ONCE)
+    client = AsyncClient(settings.upstream, tls=settings.tls, retry=TRIED_ONCE)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -48,7 +48,7 @@ def create_app(settings: Settings, drain: Drain) -> ASGIApp:
 
 
 def _routes(client: AsyncClient, settings: Settings, drain: Drain) -> list[BaseRoute]:
-    generation, models = Generation(client, settings, drain), Models(client)
+    generation, models = Generation(client, settings, drain), Models(client, settings)
     ollama = Ollama(client, settings, drain)
     return [
         Route("/v1/chat/completions", generation.chat_completions, methods=["POST"]),

@@ -3,16 +3,27 @@
 from collections.abc import Mapping
 from typing import Any
 
+from penstock.errors import AuthenticationError
+from penstock.v1.mirrors_pb2 import ErrorInfo
 from penstock_gateway.settings import Settings
 
 LONGEST_SECONDS = 86_400.0  # a longer deadline is none
+_NO_KEY = "the request has no API key: send it as `authorization: Bearer KEY`"
 TRACE_HEADERS = ("traceparent", "tracestate")
 
 
-def trace_metadata(headers: Mapping[str, str]) -> dict[str, str]:
-    """The caller's trace context (w3.org/TR/trace-context), where gRPC can carry it: printable ASCII."""
-    found = {name: headers[name] for name in TRACE_HEADERS if name in headers}
-    return {name: value for name, value in found.items() if value.isascii() and value.isprintable()}
+def metadata(headers: Mapping[str, str], settings: Settings) -> dict[str, str]:
+    """The caller's trace context (w3.org/TR/trace-context), and its key where the service wants it.
+
+    What gRPC cannot carry, which is all but printable ASCII, is left out. Raises AuthenticationError for a key that is
+    wanted and missing: without one the service would know the caller by the gateway's own certificate.
+    """
+    wanted = (*TRACE_HEADERS, "authorization") if settings.forward_keys else TRACE_HEADERS
+    found = {name: headers[name] for name in wanted if name in headers}
+    carried = {name: value for name, value in found.items() if value.isascii() and value.isprintable()}
+    if settings.forward_keys and not carried.get("authorization", "").strip():
+        raise AuthenticationError(_NO_KEY, details=[ErrorInfo(reason="UNAUTHENTICATED", domain="penstock")])
+    return carried
 
 
 def patience(headers: Mapping[str, str]) -> float | None:
@@ -36,4 +47,4 @@ def call_options(headers: Mapping[str, str], settings: Settings, stream: bool) -
     """What the facade's functions take beside their parameters."""
     asked = None if stream else patience(headers)
     timeout = deadline(asked, settings.timeout_seconds, settings.max_timeout_seconds)
-    return {"timeout": timeout, "extra_headers": trace_metadata(headers)}
+    return {"timeout": timeout, "extra_headers": metadata(headers, settings)}

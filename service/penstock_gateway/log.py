@@ -6,16 +6,13 @@ import sys
 import structlog
 from structlog.typing import Processor
 
+from penstock_service.logged_errors import exceptions, shortened
+
 _SHARED: list[Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
-]
-_TO_JSON: list[Processor] = [
-    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-    structlog.processors.format_exc_info,
-    structlog.processors.JSONRenderer(),
 ]
 
 
@@ -28,5 +25,11 @@ def configure(level: str) -> None:
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_SHARED, processors=_TO_JSON))
+    to_json: list[Processor] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        exceptions(level),
+        shortened,
+        structlog.processors.JSONRenderer(),
+    ]
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_SHARED, processors=to_json))
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)

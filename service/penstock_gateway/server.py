@@ -12,13 +12,13 @@ import uvicorn
 
 from penstock_gateway.app import create_app
 from penstock_gateway.drain import Drain
+from penstock_gateway.request_head import MAX_HEAD_BYTES, BoundedHeads
 from penstock_gateway.settings import Settings
 from penstock_service.configuration import ConfigurationError
 
 # Longer than the 5 s of httpx's pool and the 60 s of common balancers: who reuses a connection should be the one who
 # closes it, or a request meets a connection that is just going away.
 KEEP_ALIVE_SECONDS = 75
-MAX_HEADER_BYTES = 64 << 10
 LAST_WORDS_SECONDS = 2  # for the last words of interrupted requests to reach slow callers
 
 log = structlog.get_logger("penstock.gateway")
@@ -52,8 +52,8 @@ class Server(uvicorn.Server):
 def _uvicorn_config(settings: Settings, drain: Drain) -> uvicorn.Config:
     return uvicorn.Config(
         create_app(settings, drain),
-        http="h11",  # httptools sets no limit to a request's headers
-        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+        http=BoundedHeads,  # httptools sets no limit to a request's headers
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         ws="none",
         lifespan="on",
         log_config=None,
