@@ -17,6 +17,7 @@ SCHEMAS = Path(__file__).parent / "schemas"
 KINDS = {
     "api/v1": ["Service", "ServiceAccount"],
     "apis/apps/v1": ["Deployment"],
+    "apis/networking.k8s.io/v1": ["NetworkPolicy"],
     "apis/policy/v1": ["PodDisruptionBudget"],
 }
 DROPPED = {"description", "default", "x-kubernetes-group-version-kind"}

@@ -1,8 +1,12 @@
 """What the chart works out from its values, and what it must never change between releases."""
 
-import pytest
+from pathlib import Path
 
-from tests.chart.chart import Render, Values, container, deployment, pod
+import pytest
+import yaml
+
+from tests.chart.chart import CHART, Render, Values, container, deployment, pod
+from tests.programs import run_program
 
 
 @pytest.mark.parametrize(("budget", "period", "threshold"), [(900, 5, 180), (901, 5, 181), (3, 5, 1), (60, 1, 60)])
@@ -15,11 +19,13 @@ def test_the_startup_probe_allows_the_whole_startup_budget(
 
 
 def test_the_grace_period_covers_the_wait_the_drain_and_the_slack(render: Render) -> None:
-    objects = render({"lifecycle": {"preStopSleepSeconds": 7, "drainSeconds": 120, "slackSeconds": 3}})
+    objects = render(
+        {"lifecycle": {"preStopSleepSeconds": 7, "lameDuckSeconds": 4, "drainSeconds": 120, "slackSeconds": 3}}
+    )
 
-    assert pod(objects)["terminationGracePeriodSeconds"] == 130
+    assert pod(objects)["terminationGracePeriodSeconds"] == 134
     assert container(objects)["lifecycle"]["preStop"] == {"sleep": {"seconds": 7}}
-    assert "--drain-seconds=120" in container(objects)["args"]
+    assert {"--lame-duck-seconds=4", "--drain-seconds=120"} <= set(container(objects)["args"])
 
 
 def test_a_longer_grace_period_may_be_set(render: Render) -> None:
@@ -77,6 +83,94 @@ def test_the_headless_service_has_the_port_of_the_container(render: Render) -> N
     assert headless["clusterIP"] == "None"
     assert {"name": "grpc", "port": 6001, "targetPort": "grpc", "appProtocol": "kubernetes.io/h2c"} in headless["ports"]
     assert objects["Service", "penstock"]["spec"]["ports"][0]["port"] == 443
+
+
+def test_without_tls_the_server_is_told_that_the_network_protects_it(render: Render) -> None:
+    args = container(render({}))["args"]
+
+    assert "--insecure" in args
+    assert not [arg for arg in args if arg.startswith(("--tls", "--identity", "--admin"))]
+
+
+def test_with_tls_no_port_is_announced_as_plain_text(render: Render) -> None:
+    objects = render({"tls": {"existingSecret": "llm-tls"}})
+
+    args = container(objects)["args"]
+    assert "--insecure" not in args
+    assert {"--tls-certificate=/etc/penstock/tls/tls.crt", "--tls-key=/etc/penstock/tls/tls.key"} <= set(args)
+    assert {"name": "tls", "secret": {"secretName": "llm-tls"}} in pod(objects)["volumes"]
+    for service in ("penstock", "penstock-headless"):
+        assert "appProtocol" not in objects["Service", service]["spec"]["ports"][0]
+
+
+def test_the_gateway_trusts_the_authority_of_the_service_and_sees_no_key_of_it(render: Render) -> None:
+    objects = render({"tls": {"existingSecret": "llm-tls"}, "gateway": {"enabled": True}})
+
+    assert "--upstream-ca=/etc/penstock/tls/ca.crt" in container(objects, "penstock-gateway")["args"]
+    only_the_authority = {"secretName": "llm-tls", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
+    assert {"name": "tls", "secret": only_the_authority} in pod(objects, "penstock-gateway")["volumes"]
+
+
+def test_names_of_secrets_stay_text_whatever_they_look_like(render: Render) -> None:
+    secrets = {
+        "tls": {"existingSecret": "123", "existingClientCaSecret": "456"},
+        "identity": {"existingSecret": "true"},
+    }
+
+    objects = render({**secrets, "gateway": {"enabled": True, "existingCertificateSecret": "0x7"}})
+
+    for name, expected in (("penstock", {"123", "456", "true"}), ("penstock-gateway", {"123", "0x7"})):
+        volumes = pod(objects, name)["volumes"]
+        assert {volume["secret"]["secretName"] for volume in volumes if "secret" in volume} == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "warns"),
+    [
+        ({"identity": {"existingSecret": "tenants"}}, True),
+        ({"identity": {"existingSecret": "tenants"}, "tls": {"existingSecret": "llm-tls"}}, False),
+        ({}, False),
+    ],
+)
+def test_whoever_sends_keys_in_the_clear_is_told(helm: Path, values: Values, warns: bool) -> None:
+    options = ["--dry-run=client", "--values", "-"]
+    told = run_program(helm, "install", "penstock", CHART, *options, stdin=yaml.safe_dump(values))
+
+    assert told.returncode == 0, told.stderr
+    assert ("API keys travel in plain text" in told.stdout) is warns
+
+
+@pytest.mark.parametrize(("gateway", "forwards"), [({}, True), ({"forwardKeys": False}, False)])
+def test_the_gateway_hands_keys_on_where_the_service_asks_for_them(
+    render: Render, gateway: Values, forwards: bool
+) -> None:
+    objects = render({"identity": {"existingSecret": "tenants"}, "gateway": {"enabled": True, **gateway}})
+
+    assert "--identity-file=/etc/penstock/identity/identity.toml" in container(objects)["args"]
+    assert ("--forward-keys" in container(objects, "penstock-gateway")["args"]) is forwards
+
+
+def test_the_admin_port_is_no_port_of_the_pod(render: Render) -> None:
+    """It is opened on the pod's loopback: `kubectl port-forward` needs no more."""
+    server = container(render({"ports": {"admin": 50053}}))
+
+    assert "--admin-port=50053" in server["args"]
+    assert [port["name"] for port in server["ports"]] == ["grpc", "health", "metrics"]
+    assert not [arg for arg in server["args"] if arg.startswith("--admin-host")]
+
+
+def test_a_network_policy_lets_callers_the_gateway_scrapes_and_probes_in(render: Render) -> None:
+    callers, scrapers = [{"podSelector": {"matchLabels": {"a": "b"}}}], [{"namespaceSelector": {}}]
+    objects = render({"networkPolicy": {"enabled": True, "grpcFrom": callers}, "gateway": {"enabled": True}})
+
+    policy = objects["NetworkPolicy", "penstock"]["spec"]
+    gateway = {"podSelector": deployment(objects, "penstock-gateway")["selector"]}
+    assert policy["podSelector"] == deployment(objects)["selector"]
+    grpc, metrics, health = policy["ingress"]
+    assert (grpc["ports"][0]["port"], grpc["from"]) == ("grpc", [*callers, gateway])
+    assert (metrics["ports"][0]["port"], metrics["from"]) == ("metrics", scrapers)
+    assert (health["ports"][0]["port"], "from" in health) == ("health", False)
+    assert ("NetworkPolicy", "penstock") not in render({})
 
 
 def test_selectors_stay_the_same_whatever_the_labels_are(render: Render) -> None:

@@ -7,7 +7,7 @@ from tests.chart.chart import Refusal, Values
 IMPOSSIBLE: dict[str, tuple[Values, str]] = {
     "grace period shorter than the drain": (
         {"lifecycle": {"terminationGracePeriodSeconds": 59}},
-        "lifecycle.terminationGracePeriodSeconds is 59, but preStopSleepSeconds + drainSeconds + slackSeconds is 60",
+        "is 59, but preStopSleepSeconds + lameDuckSeconds + drainSeconds + slackSeconds is 60",
     ),
     "vLLM arguments for the simulated engine": (
         {"engine": {"name": "simulated", "args": ["--max-model-len", "8192"]}},
@@ -27,7 +27,39 @@ IMPOSSIBLE: dict[str, tuple[Values, str]] = {
     ),
     "two ports that are the same": (
         {"ports": {"health": 50051}},
-        "ports.grpc, ports.health and ports.metrics are [50051 50051 9464]: each needs a port of its own",
+        "ports.grpc, ports.health, ports.metrics and ports.admin are [50051 50051 9464]: each needs a port of its own",
+    ),
+    "an admin port that is another": (
+        {"ports": {"admin": 9464}},
+        "ports.grpc, ports.health, ports.metrics and ports.admin are [50051 50052 9464 9464]",
+    ),
+    "an engine that is started again under several front ends": (
+        {"engine": {"restarts": 3}, "frontends": 2},
+        "engine.restarts is 3, but front ends (here 2) cannot be connected to another engine",
+    ),
+    "an admin port of several front ends": (
+        {"ports": {"admin": 50053}, "frontends": 2},
+        "ports.admin is 50053, but frontends is 2",
+    ),
+    "callers' certificates without TLS": (
+        {"tls": {"existingClientCaSecret": "callers"}},
+        "tls.existingClientCaSecret is callers, but callers show certificates only where there is TLS",
+    ),
+    "a gateway's certificate without TLS": (
+        {"gateway": {"existingCertificateSecret": "mine"}},
+        "gateway.existingCertificateSecret is mine, but certificates are shown only where there is TLS",
+    ),
+    "a gateway without a certificate where all show one": (
+        {"tls": {"existingSecret": "mine", "existingClientCaSecret": "callers"}, "gateway": {"enabled": True}},
+        "tls.existingClientCaSecret is callers, so the gateway needs a certificate as well",
+    ),
+    "plain text announced where there is TLS": (
+        {"tls": {"existingSecret": "mine"}, "service": {"appProtocol": "kubernetes.io/h2c"}},
+        "service.appProtocol is kubernetes.io/h2c, which is HTTP/2 without TLS",
+    ),
+    "a certificate by a variable beside its value": (
+        {"extraEnv": {"PENSTOCK_TLS_CERTIFICATE": "/tls.crt"}},
+        "extraEnv.PENSTOCK_TLS_CERTIFICATE would contradict the flags that the chart sets: use tls.existingSecret",
     ),
     "a label that selectors use": (
         {"podLabels": {"app.kubernetes.io/name": "mine"}},
@@ -75,6 +107,7 @@ MISTYPED: dict[str, tuple[Values, str]] = {
         "'/podDisruptionBudget/maxUnavailable'",
     ),
     "a size without a unit": ({"shm": {"sizeLimit": "64"}}, "'/shm/sizeLimit'"),
+    "callers that are nobody": ({"networkPolicy": {"enabled": True, "grpcFrom": []}}, "'/networkPolicy/grpcFrom'"),
     "a privileged port": ({"ports": {"grpc": 443}}, "'/ports/grpc'"),
 }
 

@@ -1,7 +1,7 @@
 {{/* What a pod needs between the decision to end it and its last byte. */}}
 {{- define "penstock.neededGraceSeconds" -}}
 {{- with .Values.lifecycle -}}
-{{- add (int .preStopSleepSeconds) (int .drainSeconds) (int .slackSeconds) -}}
+{{- add (int .preStopSleepSeconds) (int .lameDuckSeconds) (int .drainSeconds) (int .slackSeconds) -}}
 {{- end -}}
 {{- end -}}
 

@@ -63,6 +63,7 @@ resources:
   persistentVolumeClaim: {claimName: {{ .existingClaim }}, readOnly: {{ .readOnly }}}
 {{- end }}
 {{- end }}
+{{- include "penstock.connectionVolumes" . }}
 {{- range $name, $source := .Values.extraVolumes }}
 - name: {{ $name }}
   {{- toYaml $source | nindent 2 }}
@@ -77,6 +78,7 @@ resources:
 - {name: model-cache, mountPath: {{ .mountPath | quote }}, readOnly: {{ .readOnly }}}
 {{- end }}
 {{- end }}
+{{- include "penstock.connectionMounts" . }}
 {{- range $path, $mount := .Values.extraVolumeMounts }}
 - mountPath: {{ $path | quote }}
   {{- toYaml $mount | nindent 2 }}
