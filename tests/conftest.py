@@ -94,7 +94,7 @@ async def real() -> AsyncIterator[Running]:
     """A service with the built-in model on vLLM: one for the whole run, in this process."""
     if find_spec("vllm") is None:
         pytest.skip("vLLM is not installed here: `make test` installs it")
-    ports = {"grpc_port": 0, "health_port": 0, "metrics_port": 0}
+    ports = {"grpc_port": 0, "health_port": 0, "metrics_port": 0, "admin_port": 0}
     async with opened(Settings(**ports, drain_seconds=0)) as running:
         yield running
 

@@ -40,10 +40,13 @@ def ask(request: pytest.FixtureRequest) -> Ask:
 
 
 async def closes(caller: Caller, open_call: asyncio.Task[Any]) -> RequestCancelled:
-    """What the call raises, which could go on for minutes."""
+    """What the call raises, which could go on for minutes; nobody hears of another attempt."""
+    retried: list[Any] = []
+    caller.client.on("retry", retried.append)
     await caller.close()
     with pytest.raises(RequestCancelled, match="the client was closed") as caught:
         await asyncio.wait_for(open_call, 20)
+    assert not retried
     return caught.value
 
 

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 from collections import Counter
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+import structlog
+
 from penstock import AsyncClient, Client, Reply, Retry
 from tests.client.cutting_proxy import CuttingProxy
 from tests.conftest import opened, simulated_settings
+from tests.faults.promises import record
 
 # Each cut needs one more connection; the budget is for clients whose server is in trouble.
 RETRY = Retry(attempts=50, base=0.002, cap=0.02, budget=None)
@@ -109,7 +113,9 @@ async def main() -> None:
     parser.add_argument("--cuts", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--real", action="store_true", help="on vLLM instead of the simulated engine")
+    parser.add_argument("--record", action="store_true", help="write the result into docs/reliability.md")
     given = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     ports = {"grpc_port": 0, "health_port": 0, "metrics_port": None}
     settings = simulated_settings(engine="vllm", simulated={}, **ports) if given.real else simulated_settings()
     async with opened(settings) as running:
@@ -118,6 +124,22 @@ async def main() -> None:
     print(f"{len(tally.wrong)} with a token lost or doubled, {sum(tally.errors.values())} failed {dict(tally.errors)}")
     for wrong in tally.wrong[:10]:
         print(wrong)
+    if given.record:
+        _record(tally, given.seed, "vLLM" if given.real else "")
+
+
+def _record(tally: Tally, seed: int, case: str) -> None:
+    broken = len(tally.wrong) + sum(tally.errors.values())
+    result = f"{len(tally.wrong)} differ, {sum(tally.errors.values())} failed; resumed {tally.resumed} times"
+    record(
+        "resumed_equals_unbroken",
+        case=case,
+        n=tally.cuts,
+        failures=broken,
+        result=result,
+        passed=broken == 0,
+        seed=seed,
+    )
 
 
 if __name__ == "__main__":

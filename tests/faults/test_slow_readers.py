@@ -7,6 +7,7 @@ import pytest
 
 from penstock.v1 import generation_pb2 as pb
 from tests.conftest import OpenService, Running, eventually
+from tests.faults.small_window import SMALL_WINDOW
 from tests.rpc.error_details import failure_of
 from tests.rpc.session_user import SessionUser
 
@@ -14,8 +15,6 @@ ENDLESS = pb.GenerateRequest(
     prompt="Hello", stopping={"max_tokens": 1 << 20, "ignore_eos": True}, response={"token_ids": True}
 )
 SHORT = pb.GenerateRequest(prompt="Hello", stopping={"max_tokens": 50, "ignore_eos": True})
-# The server sends no more than a window ahead of its reader; smaller ones fill sooner.
-SMALL_WINDOW = [("grpc.http2.lookahead_bytes", 1024), ("grpc.http2.bdp_probe", 0)]
 FAST = {"step_time_ms": 0.1, "context_length": 1 << 21, "kv_cache_tokens": 1 << 30}
 
 

@@ -1,6 +1,7 @@
 """Fixtures of the real engine."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -15,8 +16,8 @@ def llm(real: Running) -> Any:
     return real.engine._llm
 
 
-@pytest.fixture(scope="session")
-async def real_by_public_way(real: Running) -> AsyncIterator[Running]:
+@asynccontextmanager
+async def borrowing(real: Running, **changes: Any) -> AsyncIterator[Running]:
     """A second service on the same AsyncLLM that runs requests by vLLM's public way alone, as a fall-back does."""
     from penstock_service.engine.vllm.engine import VllmEngine
     from penstock_service.engine.vllm.public_requests import PublicRequests
@@ -32,5 +33,12 @@ async def real_by_public_way(real: Running) -> AsyncIterator[Running]:
         return Borrowing(llm, settings, PublicRequests(llm))
 
     ports = {"grpc_port": 0, "health_port": 0, "metrics_port": 0}
-    async with opened(Settings(**ports, drain_seconds=0), load) as running:
+    async with opened(Settings(**{**ports, "drain_seconds": 0, **changes}), load) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+async def real_by_public_way(real: Running) -> AsyncIterator[Running]:
+    """One for the whole run."""
+    async with borrowing(real) as running:
         yield running

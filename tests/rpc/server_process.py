@@ -24,6 +24,8 @@ class Server:
         """The next log line of that event."""
         assert self.process.stderr is not None
         while text := await self.process.stderr.readline():
+            if not text.startswith(b"{"):
+                continue  # vLLM's own
             self.lines.append(json.loads(text))
             if self.lines[-1]["event"] == event:
                 return self.lines[-1]

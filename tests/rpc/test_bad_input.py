@@ -15,8 +15,8 @@ from tests.rpc.error_details import failure_of
 async def test_every_wrong_field_is_named_and_the_next_call_works(simulated: Running, name: str) -> None:
     request, fields = bad_request(name)
 
-    for call in (simulated.generation.Generate(request), simulated.generation.StreamGenerate(request)):
-        failure = await failure_of(call)
+    for method in (simulated.generation.Generate, simulated.generation.StreamGenerate):
+        failure = await failure_of(method(request))
 
         assert failure.code is grpc.StatusCode.INVALID_ARGUMENT
         assert (failure.reason, failure.domain) == ("INVALID_FIELD", "penstock")

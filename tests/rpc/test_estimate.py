@@ -174,6 +174,19 @@ async def test_before_anything_has_ended_the_wait_is_not_known(open_service: Ope
         call.cancel()
 
 
+async def test_a_deadline_that_generate_could_not_meet_is_its_refusal(open_service: OpenService) -> None:
+    running = await open_service(simulated={"step_time_ms": 20, "max_concurrent_sequences": 1})
+    await running.generation.Generate(pb.GenerateRequest(prompt="Hello", stopping={"max_tokens": 50}))
+    calls = [running.generation.Generate(ENDLESS) for _ in range(3)]
+    await eventually(lambda: running.engine.running == 3, "they fill the engine")
+
+    told = await running.generation.Estimate(pb.EstimateRequest(request=HELLO), timeout=1)
+
+    assert failure_in(told.refusal).reason == "DEADLINE"
+    for call in calls:
+        call.cancel()
+
+
 async def test_the_wait_grows_with_what_waits(open_service: OpenService) -> None:
     running = await open_service(simulated={"step_time_ms": 20, "max_concurrent_sequences": 1})
     await asyncio.gather(*(running.generation.Generate(HELLO) for _ in range(3)))

@@ -27,7 +27,10 @@ from tests.rpc.test_process import refused
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 FREE_PORTS = ["--grpc-port", "0", "--health-port", "0", "--metrics-port", "0"]
 MOST_REQUESTS = 8
-LIMITED = ("--drain-seconds", "3600", "--", "--max-num-queued-reqs", str(MOST_REQUESTS))
+CANARY = "a key that is nobody's business"
+# The tests hold the engine, for as long as they like.
+UNWATCHED = ("--engine-stall-seconds", "3600", "--engine-hang-seconds", "3600")
+LIMITED = (*UNWATCHED, "--drain-seconds", "3600", "--", "--max-num-queued-reqs", str(MOST_REQUESTS))
 # A connection of its own each time: the kernel gives each to any of the front ends.
 FRESH = [("grpc.use_local_subchannel_pool", 1)]
 SHORT = pb.GenerateRequest(prompt="Hello", stopping={"max_tokens": 8, "ignore_eos": True})
@@ -103,6 +106,7 @@ async def started(*arguments: str) -> AsyncIterator[Service]:
         *(sys.executable, "-m", "penstock_service", "--frontends", "2", *FREE_PORTS, *arguments),
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,
+        env={**os.environ, "PENSTOCK_API_KEY": CANARY, "VLLM_API_KEY": CANARY},
     )
     service = Service(process)
     try:
@@ -173,6 +177,10 @@ async def finished(call: Any) -> int:
     return tokens
 
 
+def listeners(process: psutil.Process) -> list[Any]:
+    return [each for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
+
+
 async def readiness(channel: grpc.aio.Channel) -> int:
     return (await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())).status
 
@@ -211,6 +219,18 @@ class TestServing:
 
     pytestmark = real
 
+    async def test_its_processes_have_no_keys_and_no_ports_but_the_configured_ones(self, service: Service) -> None:
+        listening = await service.line("listening")
+        configured = {listening[port] for port in ("grpc_port", "health_port", "metrics_port")}
+        ours = [psutil.Process(service.process.pid), *service.front_ends()]
+        engine = [each for each in service.processes() if each not in ours]
+        opened = {port.laddr.port for each in ours for port in listeners(each)}
+        hosts = {port.laddr.ip for each in engine for port in listeners(each)}  # Gloo's
+
+        assert opened == configured
+        assert hosts <= {"127.0.0.1", "::1"}
+        assert [each.name() for each in service.processes() if CANARY in each.environ().values()] == []
+
     async def test_health_says_serving_on_both_ports_once_loaded(self, service: Service) -> None:
         for port in ("grpc_port", "health_port"):
             async with connection(service, port) as channel:
@@ -244,7 +264,7 @@ class TestServing:
         # Two that arrive at the same moment may both see the last place free.
         assert MOST_REQUESTS <= len(calls) <= MOST_REQUESTS + 1
 
-    async def test_interrupting_every_process_loses_no_running_stream(self, service: Service) -> None:
+    async def test_a_signal_to_every_process_loses_no_running_stream(self, service: Service) -> None:
         processes = service.processes()
         async with AsyncExitStack() as stack:
             channel = await stack.enter_async_context(connection(service, "health_port"))
@@ -252,7 +272,7 @@ class TestServing:
             assert (await watch.read()).status == SERVING
             calls = await held(service, stack)
 
-            os.killpg(service.process.pid, signal.SIGINT)
+            os.killpg(service.process.pid, signal.SIGTERM)
 
             assert (await watch.read()).status == NOT_SERVING
             await until(lambda: service.draining() == len(calls))
@@ -284,18 +304,27 @@ class TestEnding:
             assert (await service.line("stopped"))["error"] == "front end 0 has ended with status -9"
             await until(lambda: gone(processes))
 
-    async def test_a_killed_engine_ends_the_service_and_its_calls(self) -> None:
-        async with started(*LIMITED) as service, AsyncExitStack() as stack:
+    async def test_a_hanging_engine_is_not_ready_then_killed_and_ends_the_service_and_its_calls(self) -> None:
+        scaled = ("--engine-stall-seconds", "1", "--engine-hang-seconds", "5")
+        async with started(*scaled) as service, AsyncExitStack() as stack:
             await service.line("loaded")
-            calls = await held(service, stack)
+            await asyncio.gather(*(answered(service) for _ in range(MOST_REQUESTS)))
             processes = service.processes()
+            channel = await stack.enter_async_context(connection(service, "health_port"))
+            watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+            assert (await watch.read()).status == SERVING
 
-            service.engine()[0].kill()
+            channels = [await stack.enter_async_context(connection(service)) for _ in range(MOST_REQUESTS)]
+            calls = [GenerationStub(channel).StreamGenerate(LONG) for channel in channels]
+            for call in calls:
+                await call.read()
+            service.engine()[0].suspend()
 
+            assert (await watch.read()).status == NOT_SERVING
             failures = [await failure_of(call) for call in calls]
             assert {(each.code, each.reason) for each in failures} == {(grpc.StatusCode.UNAVAILABLE, "ENGINE_DEAD")}
             assert await service.ended() == 1
-            assert (await service.line("stopped"))["error"] == "the engine has stopped by itself"
+            assert (await service.line("stopped"))["error"] == "the engine hung and was killed"
             await until(lambda: gone(processes))
 
     async def test_a_killed_supervisor_leaves_no_process_behind(self) -> None:

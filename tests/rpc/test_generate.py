@@ -5,7 +5,8 @@ import asyncio
 from google.protobuf import text_format
 
 from penstock.v1 import generation_pb2 as pb
-from tests.conftest import OpenService, Running, eventually
+from tests.conftest import OpenService, Running
+from tests.rpc.generation_status import in_phase
 
 
 def request(**fields: object) -> pb.GenerateRequest:
@@ -142,9 +143,9 @@ async def test_the_same_seed_gives_the_same_text_and_another_seed_another(simula
     assert texts[0] == texts[1] != texts[2]
 
 
-async def test_the_engine_takes_waiting_requests_by_priority_and_equal_ones_in_order(open_service: OpenService) -> None:
+async def test_waiting_requests_have_their_turns_by_priority_and_equal_ones_in_order(open_service: OpenService) -> None:
     running = await open_service(simulated={"max_concurrent_sequences": 1, "step_time_ms": 5})
-    first = running.generation.StreamGenerate(request(stopping={"max_tokens": 40, "ignore_eos": True}))
+    first = running.generation.StreamGenerate(request(stopping={"max_tokens": 400, "ignore_eos": True}))
     await first.read()
     order: list[int] = []
 
@@ -153,9 +154,9 @@ async def test_the_engine_takes_waiting_requests_by_priority_and_equal_ones_in_o
         order.append(number)
 
     calls = []
-    for number, priority in enumerate((5, 0, 5, -1)):
+    for number, priority in enumerate((-2, -2, 5, 0, 5, -1)):  # the first two are handed to the engine at once
         calls.append(asyncio.create_task(call(number, priority)))
-        await eventually(lambda waiting=number + 2: running.engine.running == waiting, "it waits")
+        await in_phase(running, pb.GENERATION_PHASE_QUEUED, request_id=str(number))
     await asyncio.gather(*calls)
 
-    assert order == [3, 1, 0, 2]
+    assert order == [0, 1, 5, 3, 2, 4]

@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from penstock.v1 import generation_pb2 as pb
 from penstock.v1.generation_pb2_grpc import GenerationStub
-from penstock_service.service import EngineFailed
+from penstock_service.failures import EngineFailed
 from tests.conftest import OpenService
 from tests.faults.faulty_engine import HeldLoading
 from tests.rpc.error_details import failure_of

@@ -60,6 +60,17 @@ async def test_a_call_is_a_server_span_under_the_callers_with_a_genai_span_insid
     assert CANARY not in generation.to_json() + server.to_json()
 
 
+async def test_the_inputs_of_a_batch_are_spans_inside_its_own() -> None:
+    exporter = InMemorySpanExporter()
+    batch = pb.Batch(inputs=[pb.BatchInput(prompt="a"), pb.BatchInput(prompt="b")])
+    async with opened(simulated_settings(), spans=exporter) as running:
+        await running.generation.Generate(pb.GenerateRequest(batch=batch, stopping={"max_tokens": 1}))
+
+    *_, whole = spans = exporter.get_finished_spans()
+    inputs = [span for span in spans if span.kind is SpanKind.SERVER and span is not whole]
+    assert [span.parent.span_id for span in inputs] == [whole.context.span_id] * 2
+
+
 async def test_a_failed_call_is_an_error_span_and_a_refused_one_is_not() -> None:
     exporter = InMemorySpanExporter()
     async with opened(simulated_settings(), faulty(ValueError(CANARY)), spans=exporter) as running:

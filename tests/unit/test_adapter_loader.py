@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -263,3 +264,25 @@ class Changes:
             for _ in range(self.chance.randrange(6)):
                 assert adapter is None or adapter.key in self.rig.engine.adapters
                 await asyncio.sleep(0)
+
+
+async def test_what_a_dead_engine_has_taken_is_not_the_next_ones(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads, real = [asyncio.Event(), asyncio.Event()], AdapterDirectory.unchanged
+
+    async def slow(*given: Any) -> bool:
+        reads[0].set()
+        await reads[1].wait()
+        return await real(*given)
+
+    monkeypatch.setattr(AdapterDirectory, "unchanged", slow)
+    await rig.loader.load_again(rig.engine)
+    loading = asyncio.create_task(rig.load("1"))
+    await reads[0].wait()
+
+    await rig.loader.load_again(Engine())
+    reads[1].set()
+
+    with pytest.raises(Unavailable) as raised:
+        await loading
+    assert raised.value.reason == "ENGINE_DEAD"
+    assert not rig.table.loaded()

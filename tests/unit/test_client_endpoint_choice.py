@@ -99,6 +99,36 @@ class TestEjection:
 
         assert standing.failed(12.0, 12.0, True, 0.0) == FIRST_COOLDOWN_SECONDS
 
+    def test_an_endpoint_that_says_that_it_is_leaving_is_ejected_at_once(self) -> None:
+        endpoints = directory("a:1", "b:1")
+
+        endpoints.failed(found(endpoints, "a:1"), 1.0, 1.0, 0.0, leaving=True)
+
+        assert {chosen(endpoints) for _ in range(4)} == {"b:1"}
+
+    def test_when_the_last_in_use_is_leaving_its_calls_go_to_those_that_were_ejected(self) -> None:
+        endpoints = directory("a:1", "b:1")
+        eject(endpoints, "a:1")
+
+        endpoints.failed(found(endpoints, "b:1"), 9.0, 9.0, 0.0, leaving=True)
+
+        assert {chosen(endpoints, avoid=["b:1"]) for _ in range(4)} == {"a:1"}
+
+    def test_a_call_to_an_endpoint_that_was_ejected_connects_anew(self) -> None:
+        endpoints = directory("a:1", "b:1")
+        endpoint = found(endpoints, "a:1")
+        before = endpoint.channel(0.0, None, 1, lambda _extra: "dialled before")
+
+        eject(endpoints, "a:1")
+
+        after = endpoint.channel(9.0, None, 1, lambda _extra: "dialled after")
+        assert (before.calls, after.calls) == ("dialled before", "dialled after")
+
+    def test_an_only_endpoint_stays_in_use_though_it_is_leaving(self) -> None:
+        endpoints = directory("a:1")
+
+        assert endpoints.failed(found(endpoints, "a:1"), 1.0, 1.0, 0.0, leaving=True) is None
+
     def test_the_last_endpoint_in_use_is_never_ejected(self) -> None:
         endpoints = directory("a:1", "b:1")
         eject(endpoints, "a:1")

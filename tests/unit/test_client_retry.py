@@ -88,6 +88,13 @@ def test_internal_errors_are_repeated_once_and_only_with_a_key() -> None:
     assert keyed.failed(failure(Code.INTERNAL), 0.0, 0.0, untried=False) is None
 
 
+def test_a_cancellation_without_a_reason_was_grpcs_or_a_proxys_and_is_tried_again() -> None:
+    assert attempts().failed(failure(Code.CANCELLED), 0.0, 0.0, untried=True) == 0.0
+    assert attempts().failed(failure(Code.CANCELLED), 0.0, 0.0, untried=False) is not None
+    assert attempts().failed(failure(Code.CANCELLED, "CANCELLED"), 0.0, 0.0, untried=True) is None
+    assert attempts(once=True).failed(failure(Code.CANCELLED), 0.0, 0.0, untried=True) is None
+
+
 def test_what_must_not_run_twice_is_repeated_only_if_nothing_ran() -> None:
     assert attempts(once=True).failed(LOST, 0.0, 0.0, untried=False) is None
     assert attempts(once=True).failed(failure(Code.ABORTED), 0.0, 0.0, untried=False) is None

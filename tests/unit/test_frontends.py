@@ -11,15 +11,25 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from penstock_service.channel_options import channel_options
 from penstock_service.configuration import ConfigurationError, PortTaken
 from penstock_service.engine.link import Link
-from penstock_service.frontends.control import Channel, Connect, Drain, EngineStarted, Failed, Message, Start
+from penstock_service.frontends.control import (
+    Channel,
+    Connect,
+    Drain,
+    EngineStarted,
+    Failed,
+    Message,
+    Progress,
+    Stalled,
+    Start,
+)
 from penstock_service.frontends.metrics import merged
 from penstock_service.frontends.port import reserved_port
-from penstock_service.server import channel_options
 from penstock_service.settings import settings_from
 
-LINK = Link(1, 2, "ipc:///run/input-1", "ipc:///run/output-1", None, "/run/queue")
+LINK = Link(1, 2, "ipc:///run/input-1", "ipc:///run/output-1", None, "5ec2e7", "/run/queue")
 
 
 @pytest.fixture
@@ -40,6 +50,8 @@ async def channels() -> AsyncIterator[tuple[Channel, Channel]]:
         EngineStarted(processes=[7, 8]),
         Failed(sentence='model: no "such"\nthing', configuration=True),
         Drain(),
+        Stalled(stalled=True),
+        Progress(running=3, steps=7),
     ],
     ids=lambda message: message.kind,
 )

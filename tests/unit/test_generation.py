@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from penstock.v1 import generation_pb2 as pb
 from penstock.v1.models_pb2 import Model
 from penstock_service.engine.base import Ending, Job, Receiver
+from penstock_service.engine_places import EnginePlace, EnginePlaces, PlaceNeed
 from penstock_service.errors import Cancelled, SlowReader, Unavailable
 from penstock_service.generation import Generation
 from penstock_service.transitions import TABLE, Event, State
@@ -64,10 +65,14 @@ class RecordingReader:
             self.chunks.append(chunk)
 
 
+def free_place() -> EnginePlace:
+    return EnginePlace(EnginePlaces(), PlaceNeed("gen-1", sequences=1, tokens=1, cost=1), "", lambda tokens: None)
+
+
 async def started(most_held_bytes: int = 1 << 20) -> tuple[Generation, RecordingEngine, RecordingReader]:
     engine, reader = RecordingEngine(), RecordingReader()
     request = pb.GenerateRequest(prompt="Hello")
-    generation = Generation(Job("gen-1", request, 0.0, True), engine, reader, most_held_bytes)
+    generation = Generation(Job("gen-1", request, 0.0, True), engine, reader, most_held_bytes, free_place())
     await generation.start(None)
     return generation, engine, reader
 
@@ -80,6 +85,17 @@ def finish(generation: Generation, engine: RecordingEngine) -> None:
 def fail(generation: Generation, engine: RecordingEngine) -> None:
     engine.held.discard("gen-1")
     generation.failed(Unavailable("ENGINE_DEAD"), engine.ending())
+
+
+@pytest.mark.parametrize(("happens", "freed"), [("finished", 1), ("cancelled", 0), ("drained", 0)])
+async def test_what_the_engine_has_finished_frees_its_room_before_anybody_reads_it(happens: str, freed: int) -> None:
+    generation, engine, reader = await started()
+    done: list[None] = []
+    generation.place._done = lambda: done.append(None)
+
+    HAPPENINGS[happens](generation, engine, reader)
+
+    assert len(done) == freed
 
 
 HAPPENINGS: dict[str, Callable[[Generation, RecordingEngine, RecordingReader], None]] = {
@@ -124,7 +140,7 @@ async def test_a_generation_that_ends_while_the_engine_takes_it_on_leaves_nothin
 
     engine, reader = Late(), RecordingReader()
     job = Job("gen-1", pb.GenerateRequest(prompt="Hello"), 0.0, True)
-    generation = Generation(job, engine, reader, 1 << 20)
+    generation = Generation(job, engine, reader, 1 << 20, free_place())
 
     await generation.start(None)
     generation.close()

@@ -13,6 +13,7 @@ from penstock_service.follower import Follower
 from penstock_service.kept_recordings import KeptRecordings
 from penstock_service.reading import Readable
 from penstock_service.recording import Recording
+from penstock_service.tenant import Tenant, caller
 
 EACH, ALL = 8192, 32_768
 
@@ -45,6 +46,14 @@ class RecordingReader:
 
 def recording() -> Recording:
     return Recording(Call("penstock.v1.Generation/StreamGenerate", None), b"", batch=False)
+
+
+def recording_of(tenant: str) -> Recording:
+    token = caller.set(Tenant(tenant))
+    try:
+        return recording()
+    finally:
+        caller.reset(token)
 
 
 def message(seq: int, size: int = 10) -> bytes:
@@ -128,7 +137,30 @@ def test_the_longest_ended_goes_first_and_takes_its_key_along() -> None:
         kept.add(recording(), "")
 
     assert [kept.find(each.id) for each in ended] == [None, None, None]
-    assert kept.find_by_key("key-2") is None
+    assert kept.find_by_key("", "key-2") is None
+
+
+def test_a_tenant_that_fills_the_budget_pushes_out_its_own_recordings_and_no_others() -> None:
+    kept = KeptRecordings(ALL, ALL)
+    small, greedy = recording_of("small"), recording_of("greedy")
+    kept.add(small, "key")
+    kept.append(small, message(0, 1000))
+    small.end(None, None)
+    kept.settle(small)
+    kept.add(greedy, "")
+
+    for seq in range(100):
+        kept.append(greedy, message(seq, 1000))
+    for _ in range(100):
+        ended = recording_of("greedy")
+        kept.add(ended, "")
+        ended.end(None, None)
+        kept.settle(ended)
+
+    assert kept.size <= ALL
+    assert kept.find_by_key("small", "key") is small
+    assert small.count == 1
+    assert small.first == 0
 
 
 async def test_what_is_forgotten_is_held_by_no_timer() -> None:

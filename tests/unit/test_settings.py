@@ -80,3 +80,32 @@ def test_a_wrong_value_is_a_sentence_with_field_limit_and_value(arguments: list[
 def test_settings_cannot_be_changed_later() -> None:
     with pytest.raises(ValueError, match="frozen"):
         settings_from([]).grpc_port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("given", ["", ", ", ","])
+def test_keys_that_are_given_and_none_stop_the_start(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.setenv("PENSTOCK_API_KEYS", given)
+
+    with pytest.raises(ConfigurationError, match=r"api_keys: has no TENANT:SHA256 in it.*leave it out"):
+        settings_from([])
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('api_key = "psk_canary"', "api_key: extra inputs are not permitted"),
+        ('[admin]\nkeys = ["psk_canary"]', "admin: extra inputs are not permitted"),
+        ('[simulated]\nnote = "psk_canary"', "simulated.note: extra inputs are not permitted"),
+        ('[tls_key]\nkey = "psk_canary"', "tls_key: input is not a valid path for <class 'pathlib.Path'>"),
+        ('tls_key = "/psk_canary"', "tls_key: path does not point to a file"),
+        ('grpc_port = ["psk_canary"]', "grpc_port: input should be a valid integer"),
+    ],
+)
+def test_what_may_be_a_secret_is_not_repeated(tmp_path: Path, text: str, sentence: str) -> None:
+    file = tmp_path / "penstock.toml"
+    file.write_text(text)
+
+    with pytest.raises(ConfigurationError) as raised:
+        settings_from(["--config", str(file)])
+
+    assert str(raised.value) == sentence

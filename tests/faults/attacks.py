@@ -1,0 +1,186 @@
+"""The requests of `hostile_requests` beside a victim's steady load.
+
+python -m tests.faults.attacks [--seconds 10] [--rate 20] [--only NAME] [--record]      on vLLM, the built-in model
+
+Each attack is sent for some seconds at a rate that leaves the machine's cores to the server. The victim's goodput is
+held against that of a long time alone (`baseline`). It is alone before and after each attack, too: where it did not get
+then what it gets alone, others were using the machine, and the attack is tried again. All tries are recorded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import math
+import time
+from collections import Counter
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from random import Random
+from typing import Any, NamedTuple
+
+import grpc
+
+from tests.faults.baseline import LEAST_STREAMS, Baseline
+from tests.faults.hostile_requests import ATTACKERS_KEY, ATTACKS, LARGE, VICTIMS_KEY, Attacker
+from tests.faults.open_loop import open_loop
+from tests.faults.promises import record
+from tests.faults.server_under_load import server_under_load
+from tests.faults.victim import Victim, Window, victim
+from tests.rpc.server_process import FREE_PORTS, SIMULATED
+
+TENANTS = [
+    f"{name}:{sha256(key.encode()).hexdigest()}" for name, key in (("victim", VICTIMS_KEY), ("other", ATTACKERS_KEY))
+]
+VICTIMS_RATE = 10.0
+BASELINE_SECONDS = 1.1 * LEAST_STREAMS / VICTIMS_RATE
+TRIES = 3
+
+
+class Outcome(NamedTuple):
+    """What one try of an attack came to."""
+
+    name: str
+    sent: int
+    codes: Counter[str]
+    alone: Baseline
+    before: Window
+    during: Window
+    after: Window
+    answers: bool  # whether the server answers when the attack is over
+
+    @property
+    def goodput(self) -> float:
+        """The victim's beside the attack, against that alone."""
+        return self.during.goodput(self.alone.within) / self.alone.goodput
+
+    @property
+    def noisy(self) -> bool:
+        """Whether others than the attacker hurt the victim."""
+        return not (self.alone.is_quiet(self.before) and self.alone.is_quiet(self.after))
+
+    def __str__(self) -> str:
+        codes = ", ".join(f"{count} {code}" for code, count in self.codes.most_common())
+        well = "" if self.answers else "; THE SERVER DOES NOT ANSWER ANY MORE"
+        noisy = "; the machine was noisy" if self.noisy else ""
+        return (
+            f"{self.name}: {self.sent} sent ({codes}); goodput {100 * self.goodput:.0f} %, "
+            f"99 % within {1000 * self.during.slowest:.0f} ms{noisy}{well}"
+        )
+
+
+@dataclass(frozen=True)
+class Attacks:
+    """How attacks are made on a server."""
+
+    address: str
+    seconds: float
+    rate: float
+    seed: int
+
+    async def run(self, names: Sequence[str]) -> list[list[Outcome]]:
+        """The tries of each of them, beside one victim. The last try of each counts."""
+        async with victim(self.address, VICTIMS_RATE, key=VICTIMS_KEY) as suffering:
+            await _quiet(suffering, 2)  # its process, its connection and the engine are warm
+            alone = await _baseline(suffering)
+            print(alone, flush=True)
+            return [await self._tries(name, suffering, alone) for name in names]
+
+    async def _tries(self, name: str, suffering: Victim, alone: Baseline) -> list[Outcome]:
+        tries: list[Outcome] = []
+        while len(tries) < TRIES and (not tries or tries[-1].noisy):
+            tries.append(await self._once(name, suffering, alone))
+            print(tries[-1], flush=True)
+        return tries
+
+    async def _once(self, name: str, suffering: Victim, alone: Baseline) -> Outcome:
+        before, began = await _quiet(suffering, self.seconds / 3), time.monotonic()
+        sent, codes = await self._send(name)
+        during = await suffering.window(began, time.monotonic())
+        answers = await _answers(self.address)
+        after = await _quiet(suffering, self.seconds / 3)
+        return Outcome(name, sent, codes, alone, before, during, after, answers)
+
+    async def _send(self, name: str) -> tuple[int, Counter[str]]:
+        """Send an attack for so long, and wait for its answers."""
+        codes: Counter[str] = Counter()
+        chance, rate = Random(f"{self.seed} {name}"), min(self.rate, 1.0) if name in LARGE else self.rate
+        times = [number / rate for number in range(math.ceil(rate * self.seconds))]
+        async with grpc.aio.insecure_channel(self.address, options=[("grpc.max_send_message_length", -1)]) as channel:
+            attacker = Attacker(channel)
+            await open_loop(times, lambda _: _counted(ATTACKS[name](attacker, chance), codes))
+        return len(times), codes
+
+
+async def _quiet(suffering: Victim, seconds: float) -> Window:
+    """What the victim gets alone for so long."""
+    now = time.monotonic()
+    return await suffering.window(now, now + seconds)
+
+
+async def _baseline(suffering: Victim) -> Baseline:
+    """ValueError where the machine is not quiet for long enough in so many tries."""
+    for _ in range(TRIES - 1):
+        with suppress(ValueError):
+            return Baseline.of(await _quiet(suffering, BASELINE_SECONDS))
+    return Baseline.of(await _quiet(suffering, BASELINE_SECONDS))
+
+
+async def _counted(sent: Awaitable[Any], codes: Counter[str]) -> None:
+    try:
+        await sent
+        codes["OK"] += 1
+    except grpc.aio.AioRpcError as error:
+        codes[error.code().name] += 1
+
+
+async def _answers(address: str) -> bool:
+    async with grpc.aio.insecure_channel(address) as channel:
+        try:
+            await Attacker(channel).guess(VICTIMS_KEY)
+        except grpc.aio.AioRpcError:
+            return False
+        return True
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--rate", type=float, default=20)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", choices=list(ATTACKS), help="one of them")
+    parser.add_argument("--simulated", action="store_true", help="without vLLM: what our own checks refuse")
+    parser.add_argument("--record", action="store_true", help="write the result into docs/reliability.md")
+    given = parser.parse_args()
+    if given.record and (given.only or given.simulated):
+        parser.error("--record is for all attacks on vLLM")
+    program = ("-m", "penstock_service", *(SIMULATED if given.simulated else FREE_PORTS))
+    async with server_under_load("--api-keys", ",".join(TENANTS), program=program) as server:
+        made = Attacks(server.address, given.seconds, given.rate, given.seed)
+        _tell(await made.run([given.only] if given.only else list(ATTACKS)), given.seed, given.record)
+
+
+def _tell(tried: Sequence[Sequence[Outcome]], seed: int, recorded: bool) -> None:
+    outcomes = [tries[-1] for tries in tried]
+    worst, noisy = min(outcomes, key=lambda outcome: outcome.goodput), sum(outcome.noisy for outcome in outcomes)
+    result = (
+        f"{len(outcomes)} attacks of {sum(outcome.sent for outcome in outcomes)} requests; the victim kept "
+        f"{100 * worst.goodput:.0f} % at the worst ({worst.name}); {worst.alone}; {noisy} on a noisy machine"
+    )
+    print(result)
+    if recorded:
+        alive = all(outcome.answers for tries in tried for outcome in tries)
+        record(
+            "hostile_requests",
+            n=sum(len(outcome.during.streams) for outcome in outcomes),
+            seed=seed,
+            result=result,
+            passed=alive and worst.goodput >= 0.9 and not noisy,
+            tries={tries[0].name: [[round(each.goodput, 3), each.noisy] for each in tries] for tries in tried},
+        )
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

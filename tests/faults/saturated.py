@@ -1,0 +1,162 @@
+"""Keeps a service saturated and counts how often its engine is judged to stall or to hang; it does neither.
+
+python -m tests.faults.saturated --seconds 600            # the simulated engine, full and with a queue
+python -m tests.faults.saturated --seconds 600 --real     # vLLM with the built-in model, prompts up to its context
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import random
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import structlog
+from structlog.typing import EventDict, WrappedLogger
+
+from penstock.v1 import generation_pb2 as pb
+from penstock_service.settings import Settings
+from tests.conftest import Running, opened, simulated_settings
+from tests.faults.promises import record
+
+PLACES = 32
+_LOOK_SECONDS = 0.05
+_REFUSED_SECONDS = 0.05  # before a refused caller comes again
+_LEAST_FULL = 0.99
+
+
+@dataclass
+class Saturation:
+    """What was seen of an engine in so many seconds."""
+
+    engine: str
+    seconds: float
+    events: Counter[str] = field(default_factory=Counter)  # of the service's log
+    calls: Counter[str] = field(default_factory=Counter)  # by status
+    tokens: int = 0
+    longest_silence: float = 0.0  # s without a step while there was work
+    looks: int = 0  # at the engine, after the first second
+    full_looks: int = 0  # that saw all places taken and further calls waiting
+
+    @property
+    def full(self) -> float:
+        """The share of the time in which all places were taken and further calls waited."""
+        return self.full_looks / max(self.looks, 1)
+
+    @property
+    def passed(self) -> bool:
+        """Whether there was no alarm, and would have been heard of: the log was counted, and the engine was full."""
+        heard = self.events["loaded"] > 0 and self.calls["OK"] > 0
+        return heard and self.full >= _LEAST_FULL and not self.stalls + self.hangs
+
+    @property
+    def stalls(self) -> int:
+        return self.events["the engine stalls"]
+
+    @property
+    def hangs(self) -> int:
+        return self.events["the engine hangs"]
+
+    def count(self, _logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
+        """A processor of the log that only counts."""
+        self.events[line["event"]] += 1
+        raise structlog.DropEvent
+
+
+def prompt_of(rng: random.Random, most_words: int) -> str:
+    return " ".join(rng.choice(("river", "lamp", "stone", "green", "walks")) for _ in range(rng.randint(1, most_words)))
+
+
+async def call_on_and_on(running: Running, seen: Saturation, rng: random.Random, most_words: int) -> None:
+    while True:
+        stopping = {"max_tokens": rng.randint(1, 200), "ignore_eos": True}
+        request = pb.GenerateRequest(prompt=prompt_of(rng, most_words), stopping=stopping)
+        call = running.generation.StreamGenerate(request)
+        with suppress(grpc.aio.AioRpcError):
+            async for chunk in call:
+                seen.tokens += chunk.usage.completion_tokens
+        code = await call.code()
+        seen.calls[code.name] += 1
+        if code is not grpc.StatusCode.OK:
+            await asyncio.sleep(_REFUSED_SECONDS)
+
+
+async def look_at(running: Running, seen: Saturation, places: int) -> None:
+    engine: Any = running.engine
+    begun = changed = time.monotonic()
+    steps = engine.steps
+    while True:
+        await asyncio.sleep(_LOOK_SECONDS)
+        now = time.monotonic()
+        if engine.steps != steps or not engine.running:
+            steps, changed = engine.steps, now
+        seen.longest_silence = max(seen.longest_silence, now - changed)
+        if now - begun > 1:
+            seen.looks += 1
+            seen.full_looks += engine.running >= places and running.service.lifecycle.running > places
+
+
+async def saturated(
+    settings: Settings, places: int, callers: int, most_words: int, seconds: float, seed: int
+) -> Saturation:
+    """Keep so many callers busy with a service of these settings for so long; its engine has so many places."""
+    seen = Saturation(settings.engine, seconds)
+    before = structlog.get_config()
+    unfiltered = structlog.make_filtering_bound_logger(logging.NOTSET)
+    structlog.configure(processors=[seen.count], wrapper_class=unfiltered, cache_logger_on_first_use=False)
+    try:
+        async with opened(settings) as running:
+            rngs = [random.Random(f"{seed}-{number}") for number in range(callers)]
+            work = [asyncio.create_task(call_on_and_on(running, seen, rng, most_words)) for rng in rngs]
+            work.append(asyncio.create_task(look_at(running, seen, places)))
+            await asyncio.wait(work, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
+            for task in work:
+                task.cancel()
+            ended = await asyncio.gather(*work, return_exceptions=True)
+            if errors := [each for each in ended if isinstance(each, Exception)]:
+                raise errors[0]
+    finally:
+        structlog.configure(**before)
+    return seen
+
+
+def settings_of(real: bool) -> tuple[Settings, int, int, int]:
+    """A service, its engine's places, how many callers saturate it, and the longest of their prompts in words."""
+    if real:
+        arguments = ("--max-num-seqs", str(PLACES))
+        ports: dict[str, Any] = {"grpc_port": 0, "health_port": 0, "metrics_port": None}
+        return Settings(**ports, drain_seconds=0, engine_args=arguments), PLACES, 96, 300
+    timing = {"step_time_ms": 10, "max_concurrent_sequences": PLACES}
+    return simulated_settings(simulated=timing), PLACES, 96, 1000
+
+
+def report(seen: Saturation, seed: int, recorded: bool) -> None:
+    result = (
+        f"{seen.stalls} stalls and {seen.hangs} hangs judged, longest silence {seen.longest_silence:.2f} s; full with "
+        f"calls waiting {seen.full:.1%} of the time, {seen.calls['OK']} calls answered"
+    )
+    print(f"{seen.engine}: {seen.seconds:g} s, calls {dict(seen.calls)}, {seen.tokens} tokens; {result}")
+    if recorded:
+        promise = "no_false_alarm_vllm" if seen.engine == "vllm" else "no_false_alarm"
+        alarms = seen.stalls + seen.hangs
+        record(promise, n=int(seen.seconds), failures=alarms, result=result, passed=seen.passed, seed=seed)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Count the false alarms of the watchdog under saturation.")
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--real", action="store_true", help="vLLM instead of the simulated engine")
+    parser.add_argument("--record", action="store_true")
+    given = parser.parse_args()
+    report(asyncio.run(saturated(*settings_of(given.real), given.seconds, given.seed)), given.seed, given.record)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""Whether something grows: the straight line through samples, by least squares, and how sure its slope is. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+# Student's t for 95 % by degrees of freedom; between two of them the smaller counts, which widens the interval.
+_T95 = ((1, 12.71), (2, 4.30), (3, 3.18), (5, 2.57), (10, 2.23), (20, 2.09), (30, 2.04), (60, 2.00), (120, 1.98))
+# Neighbouring samples tell much the same, so their scatter alone would make the slope look surer than it is: the
+# interval is that of so many means of neighbours.
+_BLOCKS = 30
+
+
+class Trend(NamedTuple):
+    """The slope by second, and the half-width of its 95 % interval."""
+
+    slope: float
+    margin: float
+
+    @property
+    def low(self) -> float:
+        return self.slope - self.margin
+
+    @property
+    def high(self) -> float:
+        return self.slope + self.margin
+
+
+def trend(times: Sequence[float], values: Sequence[float]) -> Trend:
+    """The line through the values. Fewer than three samples tell nothing of the interval, which is then infinite."""
+    times, values = _blocks(times), _blocks(values)
+    count = len(times)
+    if count < 3:
+        return Trend(0.0, math.inf)
+    mean_time, mean_value = sum(times) / count, sum(values) / count
+    spread = sum((time - mean_time) ** 2 for time in times)
+    together = sum((time - mean_time) * (value - mean_value) for time, value in zip(times, values, strict=True))
+    slope = together / spread
+    residuals = (value - mean_value - slope * (time - mean_time) for time, value in zip(times, values, strict=True))
+    error = math.sqrt(sum(residual**2 for residual in residuals) / (count - 2) / spread)
+    return Trend(slope, _t95(count - 2) * error)
+
+
+def _blocks(samples: Sequence[float]) -> list[float]:
+    """The means of neighbours, at most _BLOCKS of them; a rest at the end is left out."""
+    size = max(len(samples) // _BLOCKS, 1)
+    whole = len(samples) - len(samples) % size
+    return [sum(samples[at : at + size]) / size for at in range(0, whole, size)]
+
+
+def _t95(freedom: int) -> float:
+    return next((t for most, t in reversed(_T95) if freedom >= most), _T95[0][1])

@@ -1,0 +1,109 @@
+"""The engine's processes stay out of signals that are not for them, and end with their service whatever they do."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+
+import psutil
+import pytest
+
+from penstock_service.engine.vllm.interrupts import children_ignore_interrupts
+from penstock_service.engine.vllm.process_guard import guarded_children, register
+
+_SPAWN = multiprocessing.get_context("spawn")
+
+
+def worker(tell: Connection) -> None:
+    """What vLLM starts in the engine's process."""
+    register()
+    tell.send((os.getpid(), os.getsid(0)))
+    signal.pause()
+
+
+def engine(tell: Connection) -> None:
+    """What vLLM starts in the service's process."""
+    register()
+    _SPAWN.Process(target=worker, args=(tell,)).start()
+    signal.pause()
+
+
+def service(tell: Connection, guarded: bool) -> None:
+    os.setsid()  # as from a terminal
+    with children_ignore_interrupts(signal.SIGTERM), guarded_children() if guarded else contextlib.nullcontext():
+        _SPAWN.Process(target=engine, args=(tell,)).start()
+    signal.pause()
+
+
+class Processes:
+    """A service, its engine and its worker."""
+
+    def __init__(self, guarded: bool) -> None:
+        ours, theirs = _SPAWN.Pipe()
+        self.service = _SPAWN.Process(target=service, args=(theirs, guarded))
+        self.service.start()
+        worker_pid, self.worker_session = ours.recv()
+        self.worker = psutil.Process(worker_pid)
+        self.engine = psutil.Process(self.worker.ppid())
+
+    def gone(self) -> list[psutil.Process]:
+        """Those of engine and worker that end within ten seconds."""
+        return psutil.wait_procs([self.engine, self.worker], timeout=10)[0]
+
+    def end(self) -> None:
+        for process in (self.engine, self.worker):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.service.kill()
+        self.service.join()
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[[bool], Processes]]:
+    with contextlib.ExitStack() as stack:
+
+        def started(guarded: bool) -> Processes:
+            processes = Processes(guarded)
+            stack.callback(processes.end)
+            return processes
+
+        yield started
+
+
+def test_the_engine_has_a_session_with_its_worker_and_ends_when_its_service_is_killed(
+    start: Callable[[bool], Processes],
+) -> None:
+    processes = start(True)
+    sessions = [os.getsid(processes.engine.pid), processes.worker_session]
+
+    processes.service.kill()
+
+    assert sessions == [processes.engine.pid] * 2
+    assert len(processes.gone()) == 2
+
+
+def test_it_does_so_even_if_it_can_do_nothing(start: Callable[[bool], Processes]) -> None:
+    processes = start(True)
+    processes.engine.suspend()
+    processes.worker.suspend()
+
+    processes.service.kill()
+
+    assert len(processes.gone()) == 2
+
+
+def test_it_hears_sigterm_again_though_it_was_born_without(start: Callable[[bool], Processes]) -> None:
+    processes = start(True)
+
+    processes.engine.terminate()
+
+    psutil.wait_procs([processes.worker], timeout=10)  # with its parent
+    assert processes.engine.status() == psutil.STATUS_ZOMBIE
+
+
+def test_an_engine_that_is_not_ours_is_let_alone(start: Callable[[bool], Processes]) -> None:
+    processes = start(False)
+
+    assert os.getsid(processes.engine.pid) == processes.service.pid == processes.worker_session
