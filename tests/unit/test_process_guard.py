@@ -4,8 +4,11 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import psutil
 import pytest
@@ -28,6 +31,29 @@ def engine(tell: Connection) -> None:
     register()
     _SPAWN.Process(target=worker, args=(tell,)).start()
     signal.pause()
+
+
+def deaf_engine(tell: Connection) -> None:
+    """One that has imported the service's program, and waits for it to say what to load."""
+    tell.send(os.getpid())
+    signal.pause()
+
+
+STARTING = """
+import signal, sys
+from multiprocessing import get_context
+from penstock_service import __main__ as program
+from penstock_service.engine.vllm.process_guard import guarded_children
+from tests.unit.test_process_guard import deaf_engine
+
+if __name__ == "__main__":
+    spawn = get_context("spawn")
+    ours, theirs = spawn.Pipe()
+    with guarded_children():
+        spawn.Process(target=deaf_engine, args=(theirs,)).start()
+    print(ours.recv(), flush=True)
+    signal.pause()
+"""
 
 
 def service(tell: Connection, guarded: bool) -> None:
@@ -107,3 +133,17 @@ def test_an_engine_that_is_not_ours_is_let_alone(start: Callable[[bool], Process
     processes = start(False)
 
     assert os.getsid(processes.engine.pid) == processes.service.pid == processes.worker_session
+
+
+def test_an_engine_that_has_not_been_told_what_to_load_ends_with_its_service(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(STARTING)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    starting = subprocess.Popen([sys.executable, program], stdout=subprocess.PIPE, text=True, env=environment)
+    assert starting.stdout is not None
+    with starting, starting.stdout as said:
+        engine = psutil.Process(int(said.readline()))
+
+        starting.kill()
+
+        assert psutil.wait_procs([engine], timeout=10)[0] == [engine]

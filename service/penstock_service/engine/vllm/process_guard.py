@@ -6,7 +6,8 @@ with its workers in it. A process in its own session survives a service that is 
 it when its parent's end of the pipe between them closes, which needs nothing of a process that hangs or is stopped.
 PR_SET_PDEATHSIG would not do: it waits for the thread that has started the engine, which ends long before.
 
-Declared as a plugin of vLLM (service/pyproject.toml), which loads it first thing in the engine and in each worker.
+Declared as a plugin of vLLM (service/pyproject.toml). The engine loads it when its service has told it what to load,
+and each worker first thing. Until then a thread watches, which starts where the program is imported for the child.
 """
 
 import contextlib
@@ -14,7 +15,9 @@ import faulthandler
 import fcntl
 import multiprocessing
 import os
+import select
 import signal
+import threading
 from collections.abc import Iterator
 from multiprocessing.process import BaseProcess
 
@@ -31,6 +34,20 @@ def guarded_children() -> Iterator[None]:
         del os.environ[_OWNER]
 
 
+def end_with_service() -> None:
+    """End this process with its parent if it becomes an engine of ours, from the moment that it is spawned.
+
+    An engine whose service is gone when it asks what to load would ask for minutes.
+    """
+    parent = os.getppid()
+    if os.environ.get(_OWNER) != str(parent):
+        return
+    with contextlib.suppress(ProcessLookupError):
+        threading.Thread(target=_end_after, args=(os.pidfd_open(parent),), name="service", daemon=True).start()
+    if os.getppid() != parent:  # before it could be watched
+        os._exit(1)
+
+
 def register() -> None:
     """Guard this process if it is an engine of ours or a worker of one."""
     parent = multiprocessing.parent_process()
@@ -42,6 +59,11 @@ def register() -> None:
     _hear_terminations()
     faulthandler.register(signal.SIGUSR1)  # all threads, to stderr; see processes.kill
     _end_with(parent)
+
+
+def _end_after(parent: int) -> None:
+    select.select([parent], [], [])
+    os._exit(1)
 
 
 def _hear_terminations() -> None:
