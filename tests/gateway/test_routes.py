@@ -53,7 +53,7 @@ async def test_what_does_not_exist_says_so_in_openais_shape(http: httpx.AsyncCli
     assert path in reply.json()["error"]["message"]
 
 
-@pytest.mark.parametrize(("path", "host"), [("/%ff%00", "x"), ("/" + "x" * 50_000, "x"), ("/", "["), ("/", "/?#")])
+@pytest.mark.parametrize(("path", "host"), [("/%ff%00", "x"), ("/" + "x" * 12_000, "x"), ("/", "["), ("/", "/?#")])
 async def test_not_even_odd_paths_and_hosts_break_that(http: httpx.AsyncClient, path: str, host: str) -> None:
     reply = await http.get(path, headers={"host": host})
 

@@ -214,9 +214,10 @@ async def test_no_more_is_read_than_a_file_may_have(certificate: Path, tells_len
         nonlocal sent
         answer = web.StreamResponse(headers={"Content-Length": str(1 << 40)} if tells_length else {})
         await answer.prepare(request)
-        while True:
+        while request.transport is not None and not request.transport.is_closing():
             await answer.write(bytes(1 << 16))
             sent += 1 << 16
+        return answer
 
     async with serving(certificate, endless) as server:
         assert await refusal(server.fetcher(), server.url()) == f"must be a file of at most {MOST_IMAGE_BYTES} bytes"
