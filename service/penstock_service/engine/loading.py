@@ -1,6 +1,5 @@
 """Chooses the engine. vLLM is imported only where it is asked for: it takes seconds and need not be installed."""
 
-import asyncio
 import importlib
 import importlib.util
 from collections.abc import Awaitable
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock_service.configuration import ConfigurationError
+from penstock_service.daemon_thread import in_daemon_thread
 from penstock_service.engine.base import Engine
 from penstock_service.engine.link import Link
 from penstock_service.engine.simulated import SimulatedEngine
@@ -55,15 +55,15 @@ async def _imported(name: str, settings: Settings) -> tuple[Any, "AsyncEngineArg
     use_private_sockets()
     report("importing vLLM")
     try:
-        # Off the event loop: the import takes seconds, and health checks are answered meanwhile.
-        module = await asyncio.to_thread(importlib.import_module, f"penstock_service.engine.vllm.{name}")
+        # Off the event loop: the import takes seconds, in which health is answered and a stop must not wait for it.
+        module = await in_daemon_thread(lambda: importlib.import_module(f"penstock_service.engine.vllm.{name}"))
     except ModuleNotFoundError as error:
         if error.name != "vllm":
             raise
         raise ConfigurationError("engine: vLLM is not installed; install penstock-service[cpu] or [gpu]") from error
     report("reading the model's configuration")
-    arguments = await asyncio.to_thread(engine_arguments, settings)
-    await asyncio.to_thread(forbid_pickles, arguments, settings)
+    arguments = await in_daemon_thread(lambda: engine_arguments(settings))
+    await in_daemon_thread(lambda: forbid_pickles(arguments, settings))
     return module, arguments
 
 
