@@ -86,7 +86,7 @@ async def _standard_streams() -> tuple[asyncio.StreamReader, asyncio.StreamWrite
 
 
 if __name__ == "__main__":
-    os.setsid()  # as process_guard has vLLM's engine do: a signal to the service's group is not for it
+    os.setpgid(0, 0)  # as process_guard has vLLM's engine do: a signal to the service's group is not for it
     # A stopped child could not notice that its parent is gone.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     asyncio.run(main())

@@ -104,7 +104,7 @@ PROMISES: dict[str, Promise] = {
     "drain_loses_none": Promise(
         "A drain ends no stream that fits its budget",
         "0 lost of 3 000",
-        "Simulated engine in a child process with a session of its own, as vLLM's has; SIGTERM under 64 streams at a "
+        "Simulated engine in a child process in a process group of its own, as vLLM's; SIGTERM under 64 streams at a "
         "time, to the server and by turns to its whole process group",
         "streams",
         "python -m tests.faults.drained_streams --streams 3000 --record",

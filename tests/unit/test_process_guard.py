@@ -22,7 +22,7 @@ _SPAWN = multiprocessing.get_context("spawn")
 def worker(tell: Connection) -> None:
     """What vLLM starts in the engine's process."""
     register()
-    tell.send((os.getpid(), os.getsid(0)))
+    tell.send((os.getpid(), os.getpgid(0), os.getsid(0)))
     signal.pause()
 
 
@@ -70,7 +70,7 @@ class Processes:
         ours, theirs = _SPAWN.Pipe()
         self.service = _SPAWN.Process(target=service, args=(theirs, guarded))
         self.service.start()
-        worker_pid, self.worker_session = ours.recv()
+        worker_pid, self.worker_group, self.worker_session = ours.recv()
         self.worker = psutil.Process(worker_pid)
         self.engine = psutil.Process(self.worker.ppid())
 
@@ -98,19 +98,25 @@ def start() -> Iterator[Callable[[bool], Processes]]:
         yield started
 
 
-def test_the_engine_has_a_session_with_its_worker_and_ends_when_its_service_is_killed(
+def test_the_engine_has_a_process_group_with_its_worker_and_ends_when_its_service_is_killed(
     start: Callable[[bool], Processes],
 ) -> None:
     processes = start(True)
-    sessions = [os.getsid(processes.engine.pid), processes.worker_session]
+    groups = [os.getpgid(processes.engine.pid), processes.worker_group]
 
     processes.service.kill()
 
-    assert sessions == [processes.engine.pid] * 2
+    assert groups == [processes.engine.pid] * 2
     assert len(processes.gone()) == 2
 
 
-def test_it_does_so_even_if_it_can_do_nothing(start: Callable[[bool], Processes]) -> None:
+def test_linux_schedules_the_engine_and_its_service_together(start: Callable[[bool], Processes]) -> None:
+    processes = start(True)
+
+    assert os.getsid(processes.engine.pid) == processes.service.pid == processes.worker_session
+
+
+def test_the_engine_ends_even_if_it_can_do_nothing(start: Callable[[bool], Processes]) -> None:
     processes = start(True)
     processes.engine.suspend()
     processes.worker.suspend()
@@ -132,7 +138,7 @@ def test_it_hears_sigterm_again_though_it_was_born_without(start: Callable[[bool
 def test_an_engine_that_is_not_ours_is_let_alone(start: Callable[[bool], Processes]) -> None:
     processes = start(False)
 
-    assert os.getsid(processes.engine.pid) == processes.service.pid == processes.worker_session
+    assert os.getpgid(processes.engine.pid) == processes.service.pid == processes.worker_group
 
 
 def test_an_engine_that_has_not_been_told_what_to_load_ends_with_its_service(tmp_path: Path) -> None:

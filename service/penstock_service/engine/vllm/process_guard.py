@@ -1,10 +1,13 @@
 """What keeps the engine's processes out of signals that are not for them, and from outliving their service.
 
 A signal to the process group (a terminal's Ctrl-C, some containers' SIGTERM) reaches every process of it, and vLLM's
-engine ends all requests on SIGTERM, also those that the service is draining. So the engine leads a session of its own,
-with its workers in it. A process in its own session survives a service that is killed; so the kernel is asked to kill
-it when its parent's end of the pipe between them closes, which needs nothing of a process that hangs or is stopped.
-PR_SET_PDEATHSIG would not do: it waits for the thread that has started the engine, which ends long before.
+engine ends all requests on SIGTERM, also those that the service is draining. So the engine leads a process group of its
+own, with its workers in it. Not a session: Linux schedules sessions against each other (sched_autogroup), and an engine
+that spins with sched_yield in one of its own, as vLLM's does, left the service without a core for seconds (6.18).
+
+A process in its own group survives a service that is killed; so the kernel is asked to kill it when its parent's end of
+the pipe between them closes, which needs nothing of a process that hangs or is stopped. PR_SET_PDEATHSIG would not do:
+it waits for the thread that has started the engine, which ends long before.
 
 Declared as a plugin of vLLM (service/pyproject.toml). The engine loads it when its service has told it what to load,
 and each worker first thing. Until then a thread watches, which starts where the program is imported for the child.
@@ -54,8 +57,9 @@ def register() -> None:
     owner = os.environ.get(_OWNER)
     if parent is None or owner is None:
         return
-    if parent.pid == int(owner) and os.getsid(0) != os.getpid():
-        os.setsid()
+    if parent.pid == int(owner):
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # or its log would stop it on a terminal with `stty tostop`
+        os.setpgid(0, 0)
     _hear_terminations()
     faulthandler.register(signal.SIGUSR1)  # all threads, to stderr; see processes.kill
     _end_with(parent)
