@@ -3,6 +3,8 @@
 import asyncio
 import os
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 
 class Penstock:
@@ -11,8 +13,9 @@ class Penstock:
     def __init__(self, *targets: str, **environment: str) -> None:
         self.environment = {**os.environ, "PENSTOCK_TARGET": " ".join(targets), **environment}
 
-    async def begin(self, *arguments: str) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
+    @asynccontextmanager
+    async def running(self, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+        process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "penstock",
@@ -22,9 +25,15 @@ class Penstock:
             stderr=asyncio.subprocess.PIPE,
             env=self.environment,
         )
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
 
     async def __call__(self, *arguments: str, stdin: str = "") -> tuple[int | None, str, str]:
         """Exit status, stdout, stderr."""
-        process = await self.begin(*arguments)
-        out, err = await asyncio.wait_for(process.communicate(stdin.encode()), 30)
+        async with self.running(*arguments) as process:
+            out, err = await asyncio.wait_for(process.communicate(stdin.encode()), 30)
         return process.returncode, out.decode(), err.decode()

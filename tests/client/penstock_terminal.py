@@ -7,12 +7,14 @@ import pty
 import struct
 import sys
 import termios
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 ROWS, COLUMNS = 40, 120
 
 
 class Terminal:
-    """A running command and what it has shown so far. `close` ends both."""
+    """A running command and what it has shown so far."""
 
     def __init__(self, process: asyncio.subprocess.Process, end: int) -> None:
         self.process = process
@@ -55,8 +57,9 @@ class Terminal:
         os.close(self._end)
 
 
-async def on_terminal(target: str, *arguments: str, **environment: str) -> Terminal:
-    """Begin the command with a terminal as its stdin, stdout, stderr and source of Ctrl-C."""
+@asynccontextmanager
+async def on_terminal(target: str, *arguments: str, **environment: str) -> AsyncIterator[Terminal]:
+    """Run the command with a terminal as its stdin, stdout, stderr and source of Ctrl-C."""
     ours, its = pty.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
     process = await asyncio.create_subprocess_exec(
@@ -70,4 +73,8 @@ async def on_terminal(target: str, *arguments: str, **environment: str) -> Termi
         env={**os.environ, "TERM": "xterm-256color", "PENSTOCK_TARGET": target, **environment},
     )
     os.close(its)
-    return Terminal(process, ours)
+    terminal = Terminal(process, ours)
+    try:
+        yield terminal
+    finally:
+        terminal.close()

@@ -120,29 +120,26 @@ async def test_what_a_server_says_moves_no_cursor(penstock: Penstock, server: Sc
 @pytest.mark.parametrize("flags", [[], ["--no-stream"]])
 async def test_what_a_model_writes_moves_no_cursor(server: ScriptedServer, flags: list[str]) -> None:
     server.texts = ["Hel\x1b[2J", "lo\x9b2J\x07 w\x7förld"]
-    terminal = await on_terminal(server.target, "generate", "Once", *flags, TERM="dumb")
+    async with on_terminal(server.target, "generate", "Once", *flags, TERM="dumb") as terminal:
+        assert await terminal.ended() == 0
 
-    assert await terminal.ended() == 0
-
-    await terminal.until("Hel[2Jlo2J wörld\r\n")
-    terminal.close()
+        await terminal.until("Hel[2Jlo2J wörld\r\n")
 
 
 @pytest.mark.parametrize("flags", [[], ["--stream"]])
 async def test_json_on_a_terminal_is_ascii_and_says_the_same(server: ScriptedServer, flags: list[str]) -> None:
     server.texts = ["Hel\x1b[2Jlo\x9b2J w\x7förld"]
-    terminal = await on_terminal(server.target, "generate", "Once", "--json", *flags)
-    assert await terminal.ended() == 0
-    await terminal.until("rld")
-    await terminal.until("}\r\n")
+    async with on_terminal(server.target, "generate", "Once", "--json", *flags) as terminal:
+        assert await terminal.ended() == 0
+        await terminal.until("rld")
+        await terminal.until("}\r\n")
 
-    first = terminal.shown.splitlines()[0]
+        first = terminal.shown.splitlines()[0]
 
-    assert first.isascii()
-    assert first.isprintable()
-    printed = json.loads(first)
-    assert (printed.get("sequences") or printed["deltas"])[0]["text"] == server.texts[0]
-    terminal.close()
+        assert first.isascii()
+        assert first.isprintable()
+        printed = json.loads(first)
+        assert (printed.get("sequences") or printed["deltas"])[0]["text"] == server.texts[0]
 
 
 @pytest.mark.parametrize("command", [["models"], ["generate", "Hi"], ["health"], ["adapters", "list"]])
@@ -165,28 +162,27 @@ async def test_a_wrong_argument_names_itself(penstock: Penstock, server: Scripte
 
 async def test_ctrl_c_ends_a_command_with_130(server: ScriptedServer) -> None:
     server.block_after = 1
-    terminal = await on_terminal(server.target, "generate", "Once")
-    await terminal.until("Hello")
+    async with on_terminal(server.target, "generate", "Once") as terminal:
+        await terminal.until("Hello")
 
-    terminal.ctrl_c()
+        terminal.ctrl_c()
 
-    assert await terminal.ended() == 130
-    await asyncio.wait_for(server.cancelled.wait(), 5)
-    assert "Traceback" not in terminal.shown
-    terminal.close()
+        assert await terminal.ended() == 130
+        await asyncio.wait_for(server.cancelled.wait(), 5)
+        assert "Traceback" not in terminal.shown
 
 
 async def test_a_closed_pipe_ends_a_command_quietly(penstock: Penstock, server: ScriptedServer) -> None:
     server.texts = ["word "] * 20_000
-    process = await penstock.begin("generate", "Once")
-    assert process.stdout is not None
-    assert process.stderr is not None
-    await asyncio.wait_for(process.stdout.readexactly(5), 20)
+    async with penstock.running("generate", "Once") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        await asyncio.wait_for(process.stdout.readexactly(5), 20)
 
-    process.stdout._transport.close()  # type: ignore[attr-defined]  # the reader has no close of its own
+        process.stdout._transport.close()  # type: ignore[attr-defined]  # the reader has no close of its own
 
-    assert await asyncio.wait_for(process.stderr.read(), 20) == b""
-    assert await asyncio.wait_for(process.wait(), 20) == 1
+        assert await asyncio.wait_for(process.stderr.read(), 20) == b""
+        assert await asyncio.wait_for(process.wait(), 20) == 1
 
 
 async def test_models_lists_the_names_when_piped(penstock: Penstock) -> None:
@@ -202,13 +198,11 @@ async def test_models_prints_each_as_json(penstock: Penstock) -> None:
 
 async def test_models_shows_a_table_on_a_terminal(server: ScriptedServer) -> None:
     server.tiny.aliases[:] = [f"pr{ESCAPE}]0;od"]
-    terminal = await on_terminal(server.target, "models")
+    async with on_terminal(server.target, "models") as terminal:
+        assert await terminal.ended() == 0
 
-    assert await terminal.ended() == 0
-
-    await terminal.until("1024 tokens")
-    assert "pr]0;od" in terminal.shown
-    terminal.close()
+        await terminal.until("1024 tokens")
+        assert "pr]0;od" in terminal.shown
 
 
 async def test_embed_prints_a_vector_for_each_line(penstock: Penstock, server: ScriptedServer) -> None:
@@ -254,13 +248,13 @@ async def test_health_says_not_serving_with_status_1(penstock: Penstock, server:
 
 async def test_health_waits_until_the_server_serves(penstock: Penstock, server: ScriptedServer) -> None:
     await server.set_health("NOT_SERVING")
-    process = await penstock.begin("health", "--wait", "20")
-    await asyncio.wait_for(server.health_checked.wait(), 20)
+    async with penstock.running("health", "--wait", "20") as process:
+        await asyncio.wait_for(server.health_checked.wait(), 20)
 
-    await server.set_health("SERVING")
+        await server.set_health("SERVING")
 
-    out, _ = await asyncio.wait_for(process.communicate(), 20)
-    assert (process.returncode, out) == (0, b"SERVING\n")
+        out, _ = await asyncio.wait_for(process.communicate(), 20)
+        assert (process.returncode, out) == (0, b"SERVING\n")
 
 
 async def test_adapters_are_listed_loaded_unloaded_and_named(penstock: Penstock, server: ScriptedServer) -> None:

@@ -45,16 +45,15 @@ async def test_the_figures_are_drawn_without_control_characters(simulated: Runni
 
 async def test_calls_have_their_number_and_no_more_are_open_than_asked(server: ScriptedServer) -> None:
     server.crowd, server.block_after = 3, 0
-    process = await Penstock(server.target).begin(
+    async with Penstock(server.target).running(
         *("bench", "--calls", "9", "--concurrency", "3", "--prompt", "call {n} {m}")
-    )
+    ) as process:
+        await asyncio.wait_for(server.crowded.wait(), 20)
+        assert len(server.requests) == 3
+        server.release.set()
 
-    await asyncio.wait_for(server.crowded.wait(), 20)
-    assert len(server.requests) == 3
-    server.release.set()
-
-    await asyncio.wait_for(process.communicate(), 20)
-    assert {request.prompt for request in server.requests} == {f"call {number} {{m}}" for number in range(9)}
+        await asyncio.wait_for(process.communicate(), 20)
+        assert {request.prompt for request in server.requests} == {f"call {number} {{m}}" for number in range(9)}
 
 
 async def test_failed_calls_are_counted_by_code_and_not_tried_again(server: ScriptedServer) -> None:
@@ -70,15 +69,14 @@ async def test_failed_calls_are_counted_by_code_and_not_tried_again(server: Scri
 
 async def test_ctrl_c_ends_a_bench_and_its_calls(server: ScriptedServer) -> None:
     server.block_after = 0
-    terminal = await on_terminal(server.target, "bench", "--concurrency", "2")
-    await server.blocked.wait()
+    async with on_terminal(server.target, "bench", "--concurrency", "2") as terminal:
+        await server.blocked.wait()
 
-    terminal.ctrl_c()
+        terminal.ctrl_c()
 
-    assert await terminal.ended() == 130
-    await server.cancelled.wait()
-    assert "Traceback" not in terminal.shown
-    terminal.close()
+        assert await terminal.ended() == 130
+        await server.cancelled.wait()
+        assert "Traceback" not in terminal.shown
 
 
 @pytest.mark.parametrize("arguments", [["--calls", "0"], ["--calls", "2000000"], ["--concurrency", "5000"]])

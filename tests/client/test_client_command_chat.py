@@ -37,43 +37,42 @@ async def test_a_chat_of_one_message_answers_and_ends(penstock: Penstock) -> Non
 
 async def test_ctrl_c_stops_the_answer_and_not_the_chat(penstock: Penstock, server: ScriptedServer) -> None:
     server.block_after = 1
-    process = await penstock.begin("chat")
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(b"Hi\n")
-    begun = await asyncio.wait_for(process.stdout.readexactly(5), 20)
+    async with penstock.running("chat") as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"Hi\n")
+        begun = await asyncio.wait_for(process.stdout.readexactly(5), 20)
 
-    process.send_signal(signal.SIGINT)
-    await asyncio.wait_for(server.cancelled.wait(), 5)
-    server.block_after = None
-    out, err = await asyncio.wait_for(process.communicate(b"Again\n"), 20)
+        process.send_signal(signal.SIGINT)
+        await asyncio.wait_for(server.cancelled.wait(), 5)
+        server.block_after = None
+        out, err = await asyncio.wait_for(process.communicate(b"Again\n"), 20)
 
-    assert process.returncode == 0
-    assert (begun + out).decode() == "Hello\n[stopped]\nHello wörld\n\n"
-    assert not err
-    assert texts(server.requests[1]) == ["Hi", "Hello", "Again"]
+        assert process.returncode == 0
+        assert (begun + out).decode() == "Hello\n[stopped]\nHello wörld\n\n"
+        assert not err
+        assert texts(server.requests[1]) == ["Hi", "Hello", "Again"]
 
 
 async def test_on_a_terminal_ctrl_c_stops_the_answer_and_ctrl_d_leaves(server: ScriptedServer) -> None:
     server.block_after = 1
-    terminal = await on_terminal(server.target, "chat")
-    await terminal.until("> ")
-    terminal.type("Hi\n")
-    await terminal.until("Hello")
+    async with on_terminal(server.target, "chat") as terminal:
+        await terminal.until("> ")
+        terminal.type("Hi\n")
+        await terminal.until("Hello")
 
-    terminal.ctrl_c()
-    await terminal.until("[stopped]")
-    await asyncio.wait_for(server.cancelled.wait(), 5)
-    server.block_after = None
-    await terminal.until("> ", 2)
-    terminal.type("Again\n")
-    await terminal.until("wörld")
-    await terminal.until("> ", 3)
-    terminal.type("\x04")
+        terminal.ctrl_c()
+        await terminal.until("[stopped]")
+        await asyncio.wait_for(server.cancelled.wait(), 5)
+        server.block_after = None
+        await terminal.until("> ", 2)
+        terminal.type("Again\n")
+        await terminal.until("wörld")
+        await terminal.until("> ", 3)
+        terminal.type("\x04")
 
-    assert await terminal.ended() == 0
-    assert texts(server.requests[1]) == ["Hi", "Hello", "Again"]
-    terminal.close()
+        assert await terminal.ended() == 0
+        assert texts(server.requests[1]) == ["Hi", "Hello", "Again"]
 
 
 async def test_thoughts_are_dimmed_on_a_terminal_and_left_out_of_a_pipe(
@@ -83,15 +82,13 @@ async def test_thoughts_are_dimmed_on_a_terminal_and_left_out_of_a_pipe(
         [pb.SequenceDelta(reasoning="They greet me.")],
         [pb.SequenceDelta(text="Hello\x1b[2J", finish=pb.Finish(reason=pb.FINISH_REASON_STOP))],
     ]
-    terminal = await on_terminal(server.target, "chat", "Hi")
+    async with on_terminal(server.target, "chat", "Hi") as terminal:
+        assert await terminal.ended() == 0
+        _, piped, _ = await penstock("chat", "Hi")
 
-    assert await terminal.ended() == 0
-    _, piped, _ = await penstock("chat", "Hi")
-
-    await terminal.until("Hello")
-    assert "\x1b[2mThey greet me.\r\n\x1b[0mHello[2J" in terminal.shown
-    assert piped == "Hello\x1b[2J\n"
-    terminal.close()
+        await terminal.until("Hello")
+        assert "\x1b[2mThey greet me.\r\n\x1b[0mHello[2J" in terminal.shown
+        assert piped == "Hello\x1b[2J\n"
 
 
 async def test_a_chat_has_commands_of_its_own(penstock: Penstock, server: ScriptedServer, tmp_path: Path) -> None:

@@ -121,25 +121,22 @@ async def test_top_prints_a_table_without_control_characters(metrics: Metrics) -
 
 
 async def test_top_is_live_on_a_terminal_until_ctrl_c(metrics: Metrics) -> None:
-    terminal = await on_terminal("", "top", "--interval", "0.1", "--metrics-url", metrics.url)
-    await terminal.until("50.0%", 2)
+    async with on_terminal("", "top", "--interval", "0.1", "--metrics-url", metrics.url) as terminal:
+        await terminal.until("50.0%", 2)
 
-    terminal.ctrl_c()
+        terminal.ctrl_c()
 
-    assert await terminal.ended() == 130
-    await terminal.until("\x1b[?1049l")  # leaves the alternate screen as it found the first
-    assert "Traceback" not in terminal.shown
-    terminal.close()
+        assert await terminal.ended() == 130
+        await terminal.until("\x1b[?1049l")  # leaves the alternate screen as it found the first
+        assert "Traceback" not in terminal.shown
 
 
 async def test_top_follows_with_a_json_object_for_each_interval(metrics: Metrics) -> None:
-    process = await Penstock().begin("top", "--json", "--interval", "0.1", "--metrics-url", metrics.url)
-    assert process.stdout is not None
+    async with Penstock().running("top", "--json", "--interval", "0.1", "--metrics-url", metrics.url) as process:
+        assert process.stdout is not None
 
-    lines = [await asyncio.wait_for(process.stdout.readline(), 20) for _ in range(3)]
+        lines = [await asyncio.wait_for(process.stdout.readline(), 20) for _ in range(3)]
 
-    process.kill()
-    await process.communicate()
     assert {json.loads(line)["running"] for line in lines} == {7}
 
 

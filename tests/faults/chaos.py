@@ -61,12 +61,13 @@ def _nobody(_call: ClientCall) -> None:
 class Chaos:
     """One run against one server."""
 
-    def __init__(self, server: Served, seed: int, at_once: int, calm_seconds: float) -> None:
+    def __init__(self, server: Served, seed: int, at_once: int, calm_seconds: float, least_deaths: int) -> None:
         self.tally = Tally()
         self._server = server
         self._address = f"127.0.0.1:{server.port}"
         self._seed = seed
         self._at_once = at_once
+        self._least_deaths = least_deaths
         self._plans = count(1)
         self._troubles = Troubles(server, seed, PROXIES, calm_seconds, self.tally.faults)
         self._baseline: dict[str, Any] = {}
@@ -113,10 +114,10 @@ class Chaos:
         return Callers(paths, CONTEXT_LENGTH, ended)
 
     async def _caller(self, paths: Paths, network: list[Proxy], most: int, enough: asyncio.Event) -> None:
-        """Call on and on until so many calls have ended."""
+        """Call on and on until so many calls have ended, and the engine has died as often as asked for."""
         own: deque[ClientCall] = deque(maxlen=1)
         callers = self._callers(paths, network, own.append)
-        while len(self.tally.calls) < most and not self._server.ended:
+        while not self._server.ended and (len(self.tally.calls) < most or self.tally.deaths < self._least_deaths):
             plan = plan_of(self._seed, next(self._plans), paths=1 + PROXIES)
             await callers.carry_out(plan)
             last = own[-1].ends
@@ -172,11 +173,11 @@ def _without_time(state: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in state.items() if name not in ("timestamp", "level", "event")}
 
 
-async def run(calls: int, seed: int, at_once: int = 128, calm_seconds: float = 7) -> Tally:
+async def run(calls: int, seed: int, at_once: int = 128, calm_seconds: float = 7, least_deaths: int = 0) -> Tally:
     """Load until the server has accepted so many calls; the engine's faults are `calm_seconds` apart on average."""
     flags = [str(word) for pair in FLAGS.items() for word in pair]
     async with served(*flags) as server:
-        chaos = Chaos(server, seed, at_once, calm_seconds)
+        chaos = Chaos(server, seed, at_once, calm_seconds, least_deaths)
         await chaos.warm_up()
         telling = asyncio.create_task(_tell(chaos.tally))
         try:

@@ -15,12 +15,11 @@ SEED = 5  # whose first fault of the engine is its death
 @pytest.mark.slow
 @pytest.mark.skipif(find_program("toxiproxy-server") is None, reason="toxiproxy is not here")
 async def test_nothing_breaks_in_some_hundred_calls_while_everything_breaks_around_them() -> None:
-    tally = await run(300, seed=SEED, at_once=32, calm_seconds=1)
+    tally = await run(300, seed=SEED, at_once=32, calm_seconds=1, least_deaths=1)
 
     assert tally.breaks == []
     assert tally.accepted >= 300
-    assert tally.deaths > 0
-    assert tally.faults.total() > tally.deaths
+    assert tally.faults.total() > tally.deaths >= 1
     assert tally.outcomes["OK"] > 100
 
 

@@ -33,6 +33,8 @@ CANARY = "a key that is nobody's business"
 # The tests hold the engine, for as long as they like.
 UNWATCHED = ("--engine-stall-seconds", "3600", "--engine-hang-seconds", "3600")
 LIMITED = (*UNWATCHED, "--drain-seconds", "3600", "--", "--max-num-queued-reqs", str(MOST_REQUESTS))
+# Scaled down from 9 s and 55 s.
+SCALED = ("--engine-stall-seconds", "1", "--engine-hang-seconds", "5")
 # A connection of its own each time: the kernel gives each to any of the front ends.
 FRESH = [("grpc.use_local_subchannel_pool", 1)]
 SHORT = pb.GenerateRequest(prompt="Hello", stopping={"max_tokens": 8, "ignore_eos": True})
@@ -292,14 +294,24 @@ class TestServing:
         await until(lambda: gone(processes))
 
 
+@pytest.fixture(scope="class")
+async def doomed() -> AsyncIterator[dict[str, Service]]:
+    """A service for each test that ends one; they load together, which takes little longer than one."""
+    async with AsyncExitStack() as stack:
+        arguments = {"killed": LIMITED, "hanging": SCALED, "told twice": LIMITED}
+        services = {name: await stack.enter_async_context(started(*each)) for name, each in arguments.items()}
+        await asyncio.gather(*(service.line("loaded") for service in services.values()))
+        yield services
+
+
 class TestEnding:
     """What ends a service that nobody asked to end."""
 
     pytestmark = real
 
-    async def test_a_killed_front_end_ends_the_service_and_the_others_drain(self) -> None:
-        async with started(*LIMITED) as service, AsyncExitStack() as stack:
-            await service.line("loaded")
+    async def test_a_killed_front_end_ends_the_service_and_the_others_drain(self, doomed: dict[str, Service]) -> None:
+        service = doomed["killed"]
+        async with AsyncExitStack() as stack:
             calls = await held(service, stack)
             processes = service.processes()
 
@@ -314,10 +326,11 @@ class TestEnding:
             assert (await service.line("stopped"))["error"] == "front end 0 has ended with status -9"
             await until(lambda: gone(processes))
 
-    async def test_a_hanging_engine_is_not_ready_then_killed_and_ends_the_service_and_its_calls(self) -> None:
-        scaled = ("--engine-stall-seconds", "1", "--engine-hang-seconds", "5")
-        async with started(*scaled) as service, AsyncExitStack() as stack:
-            await service.line("loaded")
+    async def test_a_hanging_engine_is_not_ready_then_killed_and_ends_the_service_and_its_calls(
+        self, doomed: dict[str, Service]
+    ) -> None:
+        service = doomed["hanging"]
+        async with AsyncExitStack() as stack:
             await asyncio.gather(*(answered(service) for _ in range(MOST_REQUESTS)))
             processes = service.processes()
             channel = await stack.enter_async_context(connection(service, "health_port"))
@@ -347,9 +360,9 @@ class TestEnding:
             await until(lambda: gone(processes))
             assert len(processes) >= 3
 
-    async def test_a_second_signal_ends_the_drain(self) -> None:
-        async with started(*LIMITED) as service, AsyncExitStack() as stack:
-            await service.line("loaded")
+    async def test_a_second_signal_ends_the_drain(self, doomed: dict[str, Service]) -> None:
+        service = doomed["told twice"]
+        async with AsyncExitStack() as stack:
             calls = await held(service, stack)
             service.process.send_signal(signal.SIGTERM)
             await service.line("draining")
