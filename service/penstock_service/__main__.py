@@ -13,7 +13,6 @@ import uvloop
 from penstock_service.call_log import configure_log
 from penstock_service.configuration import EXIT_CONFIGURATION, ConfigurationError, exit_if_wrong
 from penstock_service.engine.loading import check_engine_arguments
-from penstock_service.engine.vllm.process_guard import end_with_service
 from penstock_service.failures import EXIT_FAILURE, ServiceFailed
 from penstock_service.frontends.supervisor import running_front_ends
 from penstock_service.logged_errors import log_unhandled, with_messages
@@ -21,9 +20,6 @@ from penstock_service.service import running_service, until
 from penstock_service.settings import Settings, settings_from
 
 log = structlog.get_logger()
-
-# A spawned engine imports the program that has started it before anything else.
-end_with_service()
 
 _MOST_END_SECONDS = 5.0
 _OURS = ("PENSTOCK_", "VLLM_")

@@ -159,6 +159,6 @@ async def test_a_killed_service_leaves_no_process_behind() -> None:
 
         service.process.kill()
 
-        async with asyncio.timeout(25):  # the promise is 5 s
+        async with asyncio.timeout(15):  # the promise is 5 s
             await until(lambda: gone(processes))
         assert len(processes) >= 3

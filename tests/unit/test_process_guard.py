@@ -34,7 +34,7 @@ def engine(tell: Connection) -> None:
 
 
 def deaf_engine(tell: Connection) -> None:
-    """One that has imported the service's program, and waits for it to say what to load."""
+    """One that waits for its service to say what to load."""
     tell.send(os.getpid())
     signal.pause()
 
@@ -42,7 +42,6 @@ def deaf_engine(tell: Connection) -> None:
 STARTING = """
 import signal, sys
 from multiprocessing import get_context
-from penstock_service import __main__ as program
 from penstock_service.engine.vllm.process_guard import guarded_children
 from tests.unit.test_process_guard import deaf_engine
 
@@ -142,10 +141,12 @@ def test_an_engine_that_is_not_ours_is_let_alone(start: Callable[[bool], Process
 
 
 def test_an_engine_that_has_not_been_told_what_to_load_ends_with_its_service(tmp_path: Path) -> None:
-    program = tmp_path / "program.py"
+    program = tmp_path / "program" / "__main__.py"  # which `multiprocessing` does not run in what is spawned
+    program.parent.mkdir()
     program.write_text(STARTING)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    starting = subprocess.Popen([sys.executable, program], stdout=subprocess.PIPE, text=True, env=environment)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
+    command = [sys.executable, "-m", "program"]
+    starting = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     assert starting.stdout is not None
     with starting, starting.stdout as said:
         engine = psutil.Process(int(said.readline()))

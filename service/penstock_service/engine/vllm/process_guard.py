@@ -10,45 +10,55 @@ the pipe between them closes, which needs nothing of a process that hangs or is 
 it waits for the thread that has started the engine, which ends long before.
 
 Declared as a plugin of vLLM (service/pyproject.toml). The engine loads it when its service has told it what to load,
-and each worker first thing. Until then a thread watches, which starts where the program is imported for the child.
+and each worker once it has imported vLLM. Until then a thread watches, which a module of ours starts: `multiprocessing`
+runs the `__main__` of the parent in a spawned process first, unless it is a package's, as that of `python -m
+penstock_service` (3.8 to 3.14, spawn._fixup_main_from_name), so the module stands in for it.
 """
 
 import contextlib
 import faulthandler
 import fcntl
+import importlib.util
 import multiprocessing
 import os
 import select
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from multiprocessing.process import BaseProcess
 
 _OWNER = "PENSTOCK_ENGINE_OWNER"
+_RUN_FIRST = "penstock_service.engine.vllm.spawned"
 
 
 @contextlib.contextmanager
 def guarded_children() -> Iterator[None]:
     """Have the engine that is started in the block guarded; others on this machine are let alone."""
+    program = sys.modules["__main__"]
+    own = program.__spec__
     os.environ[_OWNER] = str(os.getpid())
+    program.__spec__ = importlib.util.find_spec(_RUN_FIRST)
     try:
         yield
     finally:
+        program.__spec__ = own
         del os.environ[_OWNER]
 
 
 def end_with_service() -> None:
-    """End this process with its parent if it becomes an engine of ours, from the moment that it is spawned.
+    """End this process with its service if it becomes an engine of ours or a worker of one, as soon as it is spawned.
 
-    An engine whose service is gone when it asks what to load would ask for minutes.
+    An engine whose service is gone when it asks what to load would ask for minutes, and a worker imports vLLM first.
     """
-    parent = os.getppid()
-    if os.environ.get(_OWNER) != str(parent):
+    owner = os.environ.get(_OWNER)
+    if owner is None:
         return
-    with contextlib.suppress(ProcessLookupError):
-        threading.Thread(target=_end_after, args=(os.pidfd_open(parent),), name="service", daemon=True).start()
-    if os.getppid() != parent:  # before it could be watched
+    try:
+        service = os.pidfd_open(int(owner))
+    except ProcessLookupError:  # it was gone before it could be watched
         os._exit(1)
+    threading.Thread(target=_end_after, args=(service,), name="service", daemon=True).start()
 
 
 def register() -> None:
@@ -65,8 +75,8 @@ def register() -> None:
     _end_with(parent)
 
 
-def _end_after(parent: int) -> None:
-    select.select([parent], [], [])
+def _end_after(service: int) -> None:
+    select.select([service], [], [])
     os._exit(1)
 
 
