@@ -1,6 +1,7 @@
 """The real vLLM that stalls, hangs and dies; signals that reach all processes of the service at once."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -66,6 +67,13 @@ def engine_of(service: Service) -> list[psutil.Process]:
     return [engine, *engine.children(recursive=True)]
 
 
+def is_worker(process: psutil.Process) -> bool:
+    """Whether vLLM has spawned it, and it has not given itself a name yet."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return "spawn_main" in " ".join(process.cmdline())
+    return False
+
+
 async def long_streams(stub: Any, count: int) -> list[Any]:
     """Streams whose first chunk is there."""
     streams = [stub.StreamGenerate(LONG) for _ in range(count)]
@@ -103,7 +111,8 @@ async def stalls_and_goes_on(service: Service, stub: Any, health: Heard) -> None
 
     assert await health.next() == SERVING
     assert outcome(refused) == ENGINE_STALLED
-    assert [(await rest_of(stream))[-1].usage.completion_tokens for stream in streams] == [LONG_TOKENS] * 2
+    rests = await asyncio.gather(*(rest_of(stream) for stream in streams))
+    assert [rest[-1].usage.completion_tokens for rest in rests] == [LONG_TOKENS] * 2
 
 
 async def hangs_and_starts_again(service: Service, stub: Any, health: Heard) -> None:
@@ -112,8 +121,7 @@ async def hangs_and_starts_again(service: Service, stub: Any, health: Heard) -> 
     stop(engine)
 
     assert await health.next() == NOT_SERVING
-    for stream in streams:
-        rest, failure = await cut(stream)
+    for rest, failure in await asyncio.gather(*(cut(stream) for stream in streams)):
         assert outcome(failure) == ENGINE_DEAD
         assert 0 < rest[-1].usage.completion_tokens < LONG_TOKENS
     await until(lambda: gone(engine))
@@ -154,7 +162,7 @@ async def test_an_engine_that_dies_while_it_starts_ends_the_service_which_says_w
 
 async def test_a_killed_service_leaves_no_process_behind() -> None:
     async with asyncio.timeout(380), started() as service:
-        await until(lambda: any(each.children() for each in service.engine()))  # the engine's worker is there
+        await until(lambda: any(is_worker(child) for each in service.engine() for child in each.children()))
         processes = service.processes()
 
         service.process.kill()
