@@ -294,6 +294,7 @@ async def test_interrupts_of_the_terminal_do_not_reach_the_compiler(constraints:
     await constraints.check(GOOD[0], "structured_output")
 
     assert os.getpgid(server().pid) != os.getpgid(0)
+    assert os.getsid(server().pid) != os.getsid(0)
 
 
 async def test_the_compiler_has_neither_our_secrets_nor_our_files(

@@ -54,7 +54,7 @@ class CompilerProcess:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ} | _ONE_THREAD,
-            process_group=0,  # the terminal's Ctrl-C must not end it while calls are drained
+            start_new_session=True,  # the terminal's Ctrl-C must not end it while calls are drained
         )
         started = cls(process)
         try:
