@@ -161,7 +161,12 @@ async def test_an_engine_that_dies_while_it_starts_ends_the_service_which_says_w
 
 
 async def test_a_killed_service_leaves_no_process_behind() -> None:
-    async with asyncio.timeout(380), started() as service:
+    async with asyncio.timeout(380):
+        await asyncio.gather(ends_with_its_service(), ends_with_its_service("--frontends", "2"))
+
+
+async def ends_with_its_service(*arguments: str) -> None:
+    async with started(*arguments) as service:
         await until(lambda: any(is_worker(child) for each in service.engine() for child in each.children()))
         processes = service.processes()
 

@@ -203,7 +203,7 @@ async def samples(service: Service, name: str) -> dict[str, float]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):  # engines that start together take their time
         while not condition():  # noqa: ASYNC110 - the processes are of others and have no events
             await asyncio.sleep(0.02)
 
@@ -349,16 +349,6 @@ class TestEnding:
             assert await service.ended() == 1
             assert (await service.line("stopped"))["error"] == "the engine hung and was killed"
             await until(lambda: gone(processes))
-
-    async def test_a_killed_supervisor_leaves_no_process_behind(self) -> None:
-        async with started() as service:
-            await until(lambda: bool(service.engine()))
-            processes = service.processes()
-
-            service.process.kill()
-
-            await until(lambda: gone(processes))
-            assert len(processes) >= 3
 
     async def test_a_second_signal_ends_the_drain(self, doomed: dict[str, Service]) -> None:
         service = doomed["told twice"]
