@@ -29,12 +29,12 @@ class Measurement(NamedTuple):
 
 # By how the command begins, in the order in which they run: those without an engine of vLLM's first.
 MEASUREMENTS = {
-    "tests.faults.cancel_latency": Measurement(6, "--calls 240 --kills 2"),
+    "tests.faults.cancel_latency": Measurement(2, "--calls 240 --kills 2"),
     "tests.faults.watchdog": Measurement(11, "--deaths 2 --hangs 1"),
     "tests.faults.drained_streams": Measurement(6, "--streams 128"),
     "tests.faults.rolling_restart": Measurement(4, "--calls 500"),
     "tests.benchmarks.overload": Measurement(20, "--seconds 4"),
-    "tests.faults.never_read": Measurement(10, "--streams 20 --seconds 8"),
+    "tests.faults.never_read": Measurement(14, "--streams 20 --seconds 8"),
     "tests.faults.cut_streams": Measurement(8, "--cuts 200"),
     "tests.faults.h2.attacks": Measurement(25, '--only "PING flood" --seconds 2'),
     "tests.faults.chaos": Measurement(15, "--calls 500 --at-once 48"),

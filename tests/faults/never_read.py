@@ -147,7 +147,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--streams", type=int, default=200)
     parser.add_argument("--tokens", type=int, default=ENDLESS)
-    parser.add_argument("--seconds", type=float, default=480, help="at most, until all have ended as slow readers")
+    parser.add_argument("--seconds", type=float, default=900, help="at most, until all have ended as slow readers")
     parser.add_argument("--not-reading", metavar="ADDRESS", help=argparse.SUPPRESS)
     parser.add_argument("--record", action="store_true", help="write the result into docs/reliability.md")
     given = parser.parse_args()
@@ -155,7 +155,7 @@ def main() -> None:
         asyncio.run(_open_and_sleep(given.not_reading, given.streams, given.tokens))
         return
     patient = ("--max-stall-seconds", "3600")
-    in_grpc = asyncio.run(never_read(given.streams, BRIEF, given.seconds / 8, *patient))
+    in_grpc = asyncio.run(never_read(given.streams, BRIEF, given.seconds / 15, *patient))
     print(f"gRPC's part: {in_grpc}")
     most = asyncio.run(never_read(given.streams, given.tokens, given.seconds, *patient))
     print(f"the most:    {most}")
