@@ -203,7 +203,7 @@ async def samples(service: Service, name: str) -> dict[str, float]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(120):  # engines that start together take their time
+    async with asyncio.timeout(120):  # an engine on a slow machine takes its time
         while not condition():  # noqa: ASYNC110 - the processes are of others and have no events
             await asyncio.sleep(0.02)
 
@@ -294,24 +294,14 @@ class TestServing:
         await until(lambda: gone(processes))
 
 
-@pytest.fixture(scope="class")
-async def doomed() -> AsyncIterator[dict[str, Service]]:
-    """A service for each test that ends one; they load together, which takes little longer than one."""
-    async with AsyncExitStack() as stack:
-        arguments = {"killed": LIMITED, "hanging": SCALED, "told twice": LIMITED}
-        services = {name: await stack.enter_async_context(started(*each)) for name, each in arguments.items()}
-        await asyncio.gather(*(service.line("loaded") for service in services.values()))
-        yield services
-
-
 class TestEnding:
     """What ends a service that nobody asked to end."""
 
     pytestmark = real
 
-    async def test_a_killed_front_end_ends_the_service_and_the_others_drain(self, doomed: dict[str, Service]) -> None:
-        service = doomed["killed"]
-        async with AsyncExitStack() as stack:
+    async def test_a_killed_front_end_ends_the_service_and_the_others_drain(self) -> None:
+        async with started(*LIMITED) as service, AsyncExitStack() as stack:
+            await service.line("loaded")
             calls = await held(service, stack)
             processes = service.processes()
 
@@ -326,11 +316,9 @@ class TestEnding:
             assert (await service.line("stopped"))["error"] == "front end 0 has ended with status -9"
             await until(lambda: gone(processes))
 
-    async def test_a_hanging_engine_is_not_ready_then_killed_and_ends_the_service_and_its_calls(
-        self, doomed: dict[str, Service]
-    ) -> None:
-        service = doomed["hanging"]
-        async with AsyncExitStack() as stack:
+    async def test_a_hanging_engine_is_not_ready_then_killed_and_ends_the_service_and_its_calls(self) -> None:
+        async with started(*SCALED) as service, AsyncExitStack() as stack:
+            await service.line("loaded")
             await asyncio.gather(*(answered(service) for _ in range(MOST_REQUESTS)))
             processes = service.processes()
             channel = await stack.enter_async_context(connection(service, "health_port"))
@@ -350,9 +338,9 @@ class TestEnding:
             assert (await service.line("stopped"))["error"] == "the engine hung and was killed"
             await until(lambda: gone(processes))
 
-    async def test_a_second_signal_ends_the_drain(self, doomed: dict[str, Service]) -> None:
-        service = doomed["told twice"]
-        async with AsyncExitStack() as stack:
+    async def test_a_second_signal_ends_the_drain(self) -> None:
+        async with started(*LIMITED) as service, AsyncExitStack() as stack:
+            await service.line("loaded")
             calls = await held(service, stack)
             service.process.send_signal(signal.SIGTERM)
             await service.line("draining")
