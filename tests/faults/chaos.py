@@ -174,7 +174,10 @@ def _without_time(state: dict[str, Any]) -> dict[str, Any]:
 
 
 async def run(calls: int, seed: int, at_once: int = 128, calm_seconds: float = 7, least_deaths: int = 0) -> Tally:
-    """Load until the server has accepted so many calls; the engine's faults are `calm_seconds` apart on average."""
+    """Load until the server has accepted so many calls; the engine's faults are `calm_seconds` apart on average.
+
+    Each round goes on until the engine has died `least_deaths` times since the first began.
+    """
     flags = [str(word) for pair in FLAGS.items() for word in pair]
     async with served(*flags) as server:
         chaos = Chaos(server, seed, at_once, calm_seconds, least_deaths)

@@ -100,7 +100,7 @@ class Service:
         return [each for each in self.processes() if runs(each, "penstock_service.frontends.front_end")]
 
     def engine(self) -> list[psutil.Process]:
-        return [each for each in self.processes() if runs(each, "VLLM::EngineCore")]
+        return [each for each in self.processes() if is_named(each, "VLLM::EngineCor")]  # Linux cuts it there
 
 
 @asynccontextmanager
@@ -206,6 +206,13 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(120):  # an engine on a slow machine takes its time
         while not condition():  # noqa: ASYNC110 - the processes are of others and have no events
             await asyncio.sleep(0.02)
+
+
+def is_named(process: psutil.Process, name: str) -> bool:
+    """By what the kernel keeps: the command line is in the memory of a process that may be busy or stopped."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.name().startswith(name)
+    return False
 
 
 def runs(process: psutil.Process, word: str) -> bool:
