@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import sys
-import threading
 from typing import Protocol
 
 import structlog
@@ -16,12 +15,12 @@ from penstock_service.engine.loading import check_engine_arguments
 from penstock_service.failures import EXIT_FAILURE, ServiceFailed
 from penstock_service.frontends.supervisor import running_front_ends
 from penstock_service.logged_errors import log_unhandled, with_messages
+from penstock_service.process_end import end_process
 from penstock_service.service import running_service, until
 from penstock_service.settings import Settings, settings_from
 
 log = structlog.get_logger()
 
-_MOST_END_SECONDS = 5.0
 _OURS = ("PENSTOCK_", "VLLM_")
 
 
@@ -37,15 +36,7 @@ def main() -> None:
     configure_log(settings.log_level)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         status = runner.run(_serve(settings))
-    _end_in_time(status)
-    sys.exit(status)
-
-
-def _end_in_time(status: int) -> None:
-    """See that the process ends: Python would wait for ever for an engine that does not die of SIGKILL."""
-    end = threading.Timer(_MOST_END_SECONDS, os._exit, [status])
-    end.daemon = True
-    end.start()
+    end_process(status)
 
 
 def _forget_keys() -> None:

@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -346,18 +344,6 @@ async def test_a_service_that_is_told_to_stop_while_it_loads_is_never_ready(simu
     lifecycle.loaded(simulated.engine)
 
     assert not lifecycle.ready
-
-
-def test_the_process_ends_though_something_that_it_would_wait_for_does_not() -> None:
-    program = """if True:
-        import threading
-        from penstock_service import __main__ as service
-        service._MOST_END_SECONDS = 0.1
-        threading.Thread(target=threading.Event().wait).start()
-        service._end_in_time(1)
-    """
-
-    assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 1
 
 
 def test_several_front_ends_start_no_engine_again() -> None:

@@ -44,6 +44,7 @@ from penstock_service.frontends.control import (
     Start,
 )
 from penstock_service.logged_errors import log_unhandled, with_messages
+from penstock_service.process_end import end_process
 from penstock_service.service import Service, running_service, until
 from penstock_service.settings import Settings
 
@@ -60,7 +61,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which forgets one that came while it was blocked
     end = socket.socket(fileno=int(sys.argv[1]))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        sys.exit(runner.run(_serve(end)))
+        status = runner.run(_serve(end))
+    end_process(status)
 
 
 async def _serve(end: socket.socket) -> int:
