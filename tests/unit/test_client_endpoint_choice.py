@@ -114,6 +114,33 @@ class TestEjection:
 
         assert {chosen(endpoints, avoid=["b:1"]) for _ in range(4)} == {"a:1"}
 
+    def test_of_those_that_left_the_first_to_leave_gets_the_calls_though_the_last_has_fewer_in_flight(self) -> None:
+        endpoints = directory("a:1", "b:1", "c:1")
+        for at, name in enumerate(("b:1", "a:1", "c:1")):
+            endpoints.failed(found(endpoints, name), at, at, 0.0, leaving=True)
+        found(endpoints, "b:1").in_flight = 50
+
+        assert {chosen(endpoints) for _ in range(4)} == {"b:1"}
+
+        endpoints.failed(found(endpoints, "b:1"), 9.0, 9.0, 0.0, leaving=True)
+        assert chosen(endpoints) == "a:1"
+
+    def test_those_that_failed_get_calls_before_those_that_left(self) -> None:
+        endpoints = directory("a:1", "b:1")
+        eject(endpoints, "a:1", at=9.0)
+        endpoints.failed(found(endpoints, "b:1"), 1.0, 1.0, 0.0, leaving=True)
+        found(endpoints, "a:1").in_flight = 50
+
+        assert {chosen(endpoints) for _ in range(4)} == {"a:1"}
+
+    def test_one_that_left_and_answers_again_is_as_good_as_any(self) -> None:
+        endpoints = directory("a:1", "b:1")
+        endpoints.failed(found(endpoints, "a:1"), 1.0, 1.0, 0.0, leaving=True)
+
+        endpoints.worked(found(endpoints, "a:1"), 2.0)
+
+        assert {chosen(endpoints) for _ in range(4)} == {"a:1", "b:1"}
+
     def test_a_call_to_an_endpoint_that_was_ejected_connects_anew(self) -> None:
         endpoints = directory("a:1", "b:1")
         endpoint = found(endpoints, "a:1")

@@ -16,11 +16,12 @@ JITTER = 0.2  # clients that saw the same outage come back at different times
 class Standing:
     """The record of one endpoint. Times are those of one monotonic clock, in seconds."""
 
-    __slots__ = ("_ejections", "_last_failure", "_probing", "ejected_until", "failures")
+    __slots__ = ("_ejections", "_last_failure", "_probing", "ejected_until", "failures", "left")
 
     def __init__(self) -> None:
         self.failures = 0  # in a row
         self.ejected_until: float | None = None
+        self.left = float("-inf")  # when it last said that it is leaving, while ejected; else long ago
         self._ejections = 0  # since a call worked
         self._last_failure = float("-inf")
         self._probing = False
@@ -37,6 +38,8 @@ class Standing:
         Calls that began before the last failure count with it: those of one broken connection fail together, and
         whether it was more than that only a later call can tell.
         """
+        if leaving and (self.ejected or may_eject):
+            self.left = now
         if self.ejected or began < self._last_failure:
             return None
         self._last_failure = now
@@ -53,7 +56,7 @@ class Standing:
             return False
         restored = self.ejected
         self.failures = self._ejections = 0
-        self.ejected_until = None
+        self.ejected_until, self.left = None, float("-inf")
         return restored
 
     def probe_due(self, now: float) -> bool:
@@ -68,7 +71,7 @@ class Standing:
         if not self.ejected:
             return None
         if answers:
-            self.ejected_until = None
+            self.ejected_until, self.left = None, float("-inf")
             self.failures = FAILURES_TO_EJECT - 1
             return None
         self.failures += 1
