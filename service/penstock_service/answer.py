@@ -18,7 +18,7 @@ from penstock_service.call_log import log_call
 from penstock_service.deadlines import Deadlines
 from penstock_service.errors import Cancelled, DeadlineExceeded, InternalError, ServiceError
 from penstock_service.telemetry import Telemetry
-from penstock_service.wire import readable
+from penstock_service.wire import end_with, readable
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -61,7 +61,7 @@ def answers(
 
             outcome = await settled(self.telemetry, call, context.invocation_metadata() or (), answer())
             if isinstance(outcome, ServiceError):
-                return await context.abort_with_status(grpc_status(outcome))
+                await end_with(grpc_status(outcome), context)
             return outcome
 
         return answering

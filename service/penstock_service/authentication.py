@@ -15,6 +15,7 @@ from penstock_service.errors import Unauthenticated
 from penstock_service.identity import Identity
 from penstock_service.refused_calls import RefusedCalls
 from penstock_service.tenant import ANONYMOUS, Tenant, caller, identify
+from penstock_service.wire import end_with
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Metadata = Iterable[tuple[str, str | bytes]]
@@ -119,7 +120,7 @@ class Authentication(grpc.aio.ServerInterceptor):
 
     async def _refuse(self, method: str, error: Unauthenticated, context: Context) -> None:
         self._refused.note(method, context.peer(), error)
-        await context.abort_with_status(to_status(error.status()))
+        await end_with(to_status(error.status()), context)
 
 
 def _let_in(find: Callable[[], Tenant]) -> None:

@@ -21,7 +21,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from penstock_service.answer import Context, grpc_status
 from penstock_service.errors import InvalidRequest, Overloaded, ServiceError, Violation
-from penstock_service.wire import add_service, message, readable
+from penstock_service.wire import add_service, end_with, message, readable
 
 HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"]
 READINESS = ("", "penstock.v1.Generation", "penstock.v1.Models")
@@ -70,7 +70,7 @@ def _answers(handler: Handler) -> Handler:
             _check_size(readable(request))
             return await handler(self, request, context)
         except ServiceError as error:
-            await context.abort_with_status(grpc_status(error))
+            await end_with(grpc_status(error), context)
 
     return answering
 

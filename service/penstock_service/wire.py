@@ -7,7 +7,7 @@ no difference on the wire, and the message is read within a time.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
@@ -46,6 +46,14 @@ async def message(context: Any, seconds: float | None = None) -> Any:
     except TimeoutError:
         return Unreadable(f"has not come within {seconds:g} s")
     return Unreadable("is missing") if read is grpc.aio.EOF else read
+
+
+async def end_with(status: grpc.Status, context: "grpc.aio.ServicerContext[Any, Any]") -> NoReturn:
+    """End a call with a status. The end of one whose caller has just left is no error, as which gRPC would log it."""
+    try:
+        await context.abort_with_status(status)
+    except grpc.aio.InternalError as error:  # the status cannot be sent any more
+        raise asyncio.CancelledError from error
 
 
 def add_service(
