@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import grpc
@@ -105,6 +106,13 @@ class ClientCall:
         return last.first + len(last.tokens) if last else self.first_token
 
     @property
+    def course(self) -> str:
+        """When its messages and its end came, in seconds from its sending on, for who looks into a break."""
+        messages = ", ".join(f"{message.seq} at {message.seconds - self.sent:.3f}" for message in self.messages[-3:])
+        ends = ", ".join(f"{end.code.name} {end.reason} at {end.seconds - self.sent:.3f}" for end in self.ends)
+        return f"deadline {self.deadline}, last messages {messages or 'none'}, ended {ends or 'never'}"
+
+    @property
     def finish(self) -> int:
         """The finish that its caller knows of."""
         return (self.messages[-1].finish if self.messages else 0) or self.first_finish
@@ -119,10 +127,12 @@ class ServerCall(NamedTuple):
     reason: str
     batch: str  # id of the call whose input it is
     generation: str  # id of the generation that it reads without owning it
+    line: Mapping[str, Any] = MappingProxyType({})  # all of it
 
     @classmethod
     def of(cls, line: Mapping[str, Any]) -> ServerCall:
-        return cls(*(line.get(name, "") for name in ("trace_id", "id", "code", "reason", "batch", "generation")))
+        names = ("trace_id", "id", "code", "reason", "batch", "generation")
+        return cls(*(line.get(name, "") for name in names), line)
 
 
 @dataclass

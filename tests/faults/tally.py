@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tests.faults.checker import Break, both_ends_agree, breaks_of_call, log_is_clean, nobody_called
@@ -39,11 +39,19 @@ class Tally:
         for call in self.calls:
             self.breaks.extend(both_ends_agree(call, log))
             self.accepted += bool(log.of_rpc(call.trace))
+        self._tell_more({call.trace: call for call in self.calls}, log)
         self.breaks.extend(nobody_called((call.trace for call in self.calls), log))
         self.breaks.extend(log_is_clean(log.suspicious))
         self.tokens += tokens_of(self.calls)
         self.calls = []
         log.clear()
+
+    def _tell_more(self, calls: Mapping[str, ClientCall], log: ServerLog) -> None:
+        """Add to this round's breaks how their calls went at either end."""
+        for place, broken in enumerate(self.breaks):
+            if call := calls.get(broken.trace):
+                lines = [dict(each.line) for each in log.of_rpc(call.trace)]
+                self.breaks[place] = broken._replace(sentence=f"{broken.sentence} ({call.course}; the server: {lines})")
 
     def note(self, invariant: str, sentence: str, trace: str = "") -> None:
         """Add a break that was found elsewhere."""
