@@ -6,6 +6,7 @@ export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/bin:$(PATH)
 TARGET ?= localhost:50051
 CALLS ?= 2000
 CONCURRENCY ?= 32
+WORKERS ?= 2
 
 help:  ## list these words
 	@sed -n 's/^\([a-z-]*\): .*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -19,8 +20,8 @@ help:  ## list these words
 serve: .venv/.ready  ## set up, serve the built-in model on gRPC and HTTP, stream a first answer, stay up
 	@service/quickstart
 
-test: .venv/.ready .tools/.ready  ## set up, run every test (ARGS="-k drain" for some)
-	@python -m pytest $(ARGS)
+test: .venv/.ready .tools/.ready  ## set up, run every test (ARGS="-k drain" for some, WORKERS=0 for one process)
+	@python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: .venv/.ready .tools/.ready  ## formats, lints, types, the contract and its stubs, the chart
 	ruff format --check .

@@ -19,6 +19,12 @@ from penstock_service.service import Load, Service, running_service
 from penstock_service.settings import Settings
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let parallel workers begin with what takes longest, so that neither is left with it at the end."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.get_closest_marker("real_vllm") is None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def clean_environment() -> Iterator[None]:
     """Keep what is configured on this machine out of the tests, and their telemetry out of its collectors."""
@@ -99,7 +105,7 @@ async def stuck(open_service: OpenService) -> Running:
 
 @pytest.fixture(scope="session")
 async def real() -> AsyncIterator[Running]:
-    """A service with the built-in model on vLLM: one for the whole run, in this process."""
+    """A service with the built-in model on vLLM: one for the whole run (of a worker), in this process."""
     if find_spec("vllm") is None:
         pytest.skip("vLLM is not installed here: `make test` installs it")
     ports = {"grpc_port": 0, "health_port": 0, "metrics_port": 0, "admin_port": 0}

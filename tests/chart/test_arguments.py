@@ -50,7 +50,8 @@ def test_penstock_serve_accepts_what_the_chart_renders(render: Render, scenario:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not importlib.util.find_spec("vllm"), reason="vLLM is not installed: its arguments go unchecked")
-def test_vllm_accepts_the_arguments_after_the_dashes(render: Render) -> None:
+def test_vllm_accepts_the_arguments_after_the_dashes(render: Render, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)  # which the built-in model of other tests needs
     args = container(render(yaml.safe_load((CHART / "ci" / "gpu-values.yaml").read_text())))["args"]
 
     settings = _check_config("penstock_service", args)

@@ -320,13 +320,13 @@ async def test_a_name_that_a_caller_invents_makes_no_new_series() -> None:
     async with opened(simulated_settings(metrics_port=0)) as running:
         await running.generation.Generate(PROMPT)
         with pytest.raises(grpc.RpcError):
-            await running.generation.Generate(pb.GenerateRequest(prompt="Hello", model="another"))
+            await running.generation.Generate(pb.GenerateRequest(prompt="Hello", model="invented"))
         before = generate_latest(REGISTRY).decode().count("gen_ai_server_request_duration_seconds_count")
         for number in range(50):
             with pytest.raises(grpc.RpcError):
-                await running.generation.Generate(pb.GenerateRequest(prompt="Hello", model=f"another-{number}"))
+                await running.generation.Generate(pb.GenerateRequest(prompt="Hello", model=f"invented-{number}"))
 
         after = generate_latest(REGISTRY).decode()
 
     assert after.count("gen_ai_server_request_duration_seconds_count") == before
-    assert "another" not in after
+    assert "invented" not in after
