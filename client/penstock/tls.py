@@ -95,10 +95,14 @@ class TlsFiles:
 
     def _read_again(self, stamps: object) -> None:
         try:
-            self._material = _read(self._tls)
-            self._seen = stamps
+            material = _read(self._tls)
         except (OSError, ssl.SSLError) as error:
             logger.warning("the TLS files changed and cannot be used; the old ones stay in use: %s", error)
+            return
+        if _stamps(self._tls) == stamps:
+            self._material, self._seen = material, stamps
+        else:  # one of them changed meanwhile: they may not belong together, or be half new
+            self._look_again = 0.0
 
 
 def _stamps(tls: Tls) -> object:

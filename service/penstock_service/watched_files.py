@@ -14,6 +14,9 @@ T = TypeVar("T")
 
 log = structlog.get_logger()
 
+# Of files that change while they are read.
+_MOST_READINGS = 3
+
 Stamps = list[tuple[int, int, int] | None]
 
 
@@ -32,7 +35,9 @@ class WatchedFiles(Generic[T]):
 
     def current(self) -> T:
         """What the files have in them now: a look at each costs some microseconds."""
-        if (stamps := self._stamps()) != self._seen:
+        for _ in range(_MOST_READINGS):
+            if (stamps := self._stamps()) == self._seen:
+                break
             self._read_again(stamps)
         return self._current
 
@@ -45,7 +50,7 @@ class WatchedFiles(Generic[T]):
                 log.error("changed files cannot be used, the old ones stay", what=self._what, error=told)
                 self._seen = stamps
             return
-        if self._stamps() == stamps:  # else one of them changed meanwhile, and they may not belong together
+        if self._stamps() == stamps:  # else one of them changed meanwhile: they may not belong together, or be half new
             log.info("changed files were read again", what=self._what)
             self._current, self._seen = read, stamps
 
