@@ -282,8 +282,14 @@ def _renewals(authority: Authority, server: tuple[Path, Path], own: tuple[Path, 
 
 @pytest.mark.parametrize("sessions", ["always", "never"])
 async def test_certificates_are_renewed_at_both_ends_without_a_failed_call(
-    open_service: OpenService, authority: Authority, server_files: dict[str, Path], tmp_path: Path, sessions: str
+    open_service: OpenService,
+    authority: Authority,
+    server_files: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    sessions: str,
 ) -> None:
+    monkeypatch.setattr("penstock.tls.LOOK_SECONDS", 0.0)  # at every call
     ca = tmp_path / "bundle.pem"
     ca.write_bytes(authority.ca.read_bytes())
     own = authority.sign("search", "client")
@@ -303,7 +309,6 @@ async def test_certificates_are_renewed_at_both_ends_without_a_failed_call(
         for _ in range(4):
             tasks.create_task(call_on_and_on())
         for _ in _renewals(authority, (server_files["tls_certificate"], server_files["tls_key"]), own, ca):
-            await asyncio.sleep(0.15)  # until the client has looked again
             seen = done
             await eventually(lambda seen=seen: done > seen + 8, "a call over the new files")  # type: ignore[misc]
         ends = True
