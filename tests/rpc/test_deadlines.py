@@ -1,7 +1,7 @@
 """The server's own deadlines, a default for callers that set none and a longest for all, end every kind of call."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import grpc
@@ -14,6 +14,7 @@ from penstock.v1 import models_pb2
 from penstock_service.deadlines import Deadline, Deadlines
 from penstock_service.settings import Settings, settings_from
 from tests.conftest import OpenService, Running, eventually, opened
+from tests.faults.h2.connection import STREAM_GENERATE, connected, grpc_headers, grpc_message
 from tests.rpc.embedding_engine import EmbeddingEngine
 from tests.rpc.error_details import Failure, failure_of
 from tests.rpc.session_user import SessionUser
@@ -32,6 +33,14 @@ class SilentTokenizer(EmbeddingEngine):
         await asyncio.Event().wait()
 
     tokenize = detokenize = demand = embed = _silence
+
+
+def messages(data: bytes) -> Iterator[pb.GenerateChunk]:
+    """Those in the frames of an answer: a byte, four of the length, the message."""
+    while data:
+        end = 5 + int.from_bytes(data[1:5], "big")
+        yield pb.GenerateChunk.FromString(data[5:end])
+        data = data[end:]
 
 
 def flags(*given: str) -> Settings:
@@ -77,6 +86,18 @@ async def test_a_stream_ends_there_after_what_there_is(limited: tuple[Running, f
     assert chunks[-1].usage.completion_tokens > 1
     assert not chunks[-1].deltas[0].HasField("finish")
     assert running.engine.running == 0
+
+
+async def test_a_stream_that_ends_at_its_callers_deadline_has_sent_its_usage_before(simulated: Running) -> None:
+    async with connected(simulated.address) as connection:  # gRPC throws away what it gets at that moment
+        answers = []
+        for _ in range(20):
+            headers = grpc_headers(STREAM_GENERATE, ("grpc-timeout", "100m"))
+            answers.append(await connection.call(headers, grpc_message(LONG.SerializeToString())))
+
+    told = [answer for answer in answers if "grpc-status-details-bin" in answer.headers]  # or gRPC's server was first
+    assert {answer.status for answer in told} == {grpc.StatusCode.DEADLINE_EXCEEDED.value[0]}
+    assert all(list(messages(answer.data))[-1].usage.completion_tokens for answer in told)
 
 
 async def test_a_call_of_a_session_does_the_same(limited: tuple[Running, float | None, str]) -> None:
