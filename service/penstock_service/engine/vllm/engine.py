@@ -266,6 +266,8 @@ class VllmEngine:
             self._digest.cancel()
         if self._constraints is not None:
             await self._constraints.close()
+        if self._llm.output_handler is not None:  # it would log the engine's end as its failure
+            self._llm.output_handler.cancel()
         await asyncio.to_thread(self._llm.shutdown, SHUTDOWN_SECONDS)
 
 
