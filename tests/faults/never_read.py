@@ -155,7 +155,7 @@ def main() -> None:
     if given.not_reading:
         asyncio.run(_open_and_sleep(given.not_reading, given.streams, given.tokens))
         return
-    patient = ("--max-stall-seconds", "3600")
+    patient = ("--max-stall-seconds", "3600", "--default-deadline-seconds", "3600")
     in_grpc = asyncio.run(never_read(given.streams, BRIEF, min(BRIEF_SECONDS, given.seconds), *patient))
     print(f"gRPC's part: {in_grpc}")
     most = asyncio.run(never_read(given.streams, given.tokens, given.seconds, *patient))

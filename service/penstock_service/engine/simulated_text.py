@@ -74,7 +74,13 @@ class SimulatedSequence:
         end = len(self._text) if self.finish or self._released else max(len(self._text) - self._held_back, self._sent)
         text, tokens = self._text[self._sent : end], self._new_tokens
         self._sent, self._new_tokens = end, []
+        self._forget()
         return text, tokens
+
+    def _forget(self) -> None:
+        """Drop the text that was taken, but for what a stop text may have begun in: a sequence holds little."""
+        cut = max(min(self._sent, self._searched - self._held_back), 0)
+        self._text, self._sent, self._searched = self._text[cut:], self._sent - cut, self._searched - cut
 
     def _token(self, position: int) -> int:
         digest = hashlib.blake2b(position.to_bytes(8, "big"), key=self._key, digest_size=8).digest()
