@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import grpc
@@ -127,7 +126,7 @@ class ServerCall(NamedTuple):
     reason: str
     batch: str  # id of the call whose input it is
     generation: str  # id of the generation that it reads without owning it
-    line: Mapping[str, Any] = MappingProxyType({})  # all of it
+    line: Mapping[str, Any]  # all of it
 
     @classmethod
     def of(cls, line: Mapping[str, Any]) -> ServerCall:
