@@ -11,7 +11,7 @@ class Relay:
     """To one port of this host, or (without one) to wherever CONNECT says."""
 
     def __init__(self, port: int | None = None) -> None:
-        self._port = port
+        self.leads_to = port
         self.connections = 0  # open now
         self.changed = asyncio.Condition()
         self.asked: list[str] = []  # what CONNECT said
@@ -30,7 +30,7 @@ class Relay:
             await asyncio.wait_for(self.changed.wait_for(lambda: self.connections == connections), 30)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        place = ("127.0.0.1", self._port) if self._port is not None else await self._connect(reader, writer)
+        place = ("127.0.0.1", self.leads_to) if self.leads_to is not None else await self._connect(reader, writer)
         onwards = await asyncio.open_connection(*place)
         await self._count(1)
         try:

@@ -26,6 +26,7 @@ from penstock import (
 )
 from penstock.v1 import models_pb2
 from tests.client.conftest import Caller, MakeCaller
+from tests.client.relay import Relay
 from tests.client.script import Failure
 from tests.client.scripted_server import ScriptedServer
 from tests.conftest import eventually
@@ -206,6 +207,25 @@ async def test_a_replica_that_is_left_out_is_not_one_that_was_not_tried(
     await (caller.generate("Once") if method == "generate" else caller.stream("Once").all())
 
     assert delays == [0.05]
+
+
+async def test_behind_a_balancer_the_server_after_a_leaving_one_is_reached_by_a_new_connection(
+    make_caller: MakeCaller, server: ScriptedServer, other: ScriptedServer
+) -> None:
+    balancer = Relay(server.port)
+    await balancer.start()
+    caller = make_caller(balancer.target, retry=Retry(base=0.01))
+    delays: list[float] = []
+    caller.client.on("retry", lambda event: delays.append(event.delay))
+    await caller.generate("Once")
+    server.refuse(UNAVAILABLE, "DRAINING", error_details_pb2.RetryInfo())  # at once, elsewhere
+    balancer.leads_to = other.port
+
+    await caller.generate("Once")
+
+    assert len(other.requests) == 1
+    assert all(delay > 0 for delay in delays)
+    balancer.stop()
 
 
 async def test_all_attempts_share_one_deadline(make_caller: MakeCaller, server: ScriptedServer) -> None:

@@ -141,6 +141,29 @@ class TestEjection:
 
         assert {chosen(endpoints) for _ in range(4)} == {"a:1", "b:1"}
 
+    def test_one_that_is_back_and_ends_an_old_call_because_it_leaves_is_ejected_and_probed_again(self) -> None:
+        endpoints = directory("a:1", "b:1")
+        endpoint = found(endpoints, "a:1")
+        endpoints.failed(endpoint, 100.0, 100.0, 0.0, leaving=True)
+        endpoints.probed(endpoint, True, 105.0, 0.0)
+
+        endpoints.failed(endpoint, 50.0, 130.0, 0.0, leaving=True)  # another server behind the same address
+
+        assert endpoint.standing.probe_due(130.0 + LONGEST_COOLDOWN_SECONDS)
+        endpoints.probed(endpoint, True, 140.0, 0.0)
+        assert {chosen(endpoints) for _ in range(4)} == {"a:1", "b:1"}
+
+    def test_an_only_endpoint_that_is_leaving_is_connected_to_anew_once_a_second(self) -> None:
+        endpoints = directory("a:1")
+        endpoint, dialled = found(endpoints, "a:1"), []
+
+        for at in (1.0, 1.1, 1.9, 2.0):
+            endpoint.channel(at, None, 1, dialled.append)
+            endpoints.failed(endpoint, at, at, 0.0, leaving=True)
+        endpoint.channel(2.1, None, 1, dialled.append)
+
+        assert len(dialled) == 3
+
     def test_a_call_to_an_endpoint_that_was_ejected_connects_anew(self) -> None:
         endpoints = directory("a:1", "b:1")
         endpoint = found(endpoints, "a:1")

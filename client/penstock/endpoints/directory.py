@@ -80,7 +80,11 @@ class Directory(Generic[CallsT]):
             other is not endpoint and (leaving or not other.standing.ejected) for other in self._endpoints.values()
         )
         cooldown = endpoint.standing.failed(began, now, others, chance, leaving)
-        return None if cooldown is None else self._ejected(endpoint, cooldown)
+        if cooldown is not None:
+            return self._ejected(endpoint, cooldown)
+        if leaving and not endpoint.standing.ejected:
+            endpoint.reconnect(now)
+        return None
 
     def worked(self, endpoint: Endpoint[CallsT], began: float) -> Event | None:
         """A call that began then was answered by the endpoint."""

@@ -18,6 +18,9 @@ CROWDED_STREAMS = 80
 # After so long without a call a channel beyond the first is given up.
 IDLE_SECONDS = 60.0
 
+# Between two connections to an address whose server leaves: there may be no other behind it.
+RECONNECT_SECONDS = 1.0
+
 
 @dataclass(slots=True, eq=False)
 class PooledChannel(Generic[CallsT]):
@@ -56,6 +59,7 @@ class Endpoint(Generic[CallsT]):
         self.standing = Standing()
         self.in_flight = 0
         self.channels: list[PooledChannel[CallsT]] = []
+        self._reconnected = float("-inf")
 
     def channel(self, now: float, security: object, most: int, dial: Callable[[bool], CallsT]) -> PooledChannel[CallsT]:
         """The one with the fewest streams, among those of that security; another one where all are crowded.
@@ -73,6 +77,12 @@ class Endpoint(Generic[CallsT]):
     def give_up_channels(self) -> None:
         """Whoever comes next connects at once. A channel that has failed to pauses, and fails its calls meanwhile."""
         self.channels.clear()
+
+    def reconnect(self, now: float) -> None:
+        """Give up the channels of a server that leaves: behind its address there may be others, as with a balancer."""
+        if now - self._reconnected >= RECONNECT_SECONDS:
+            self._reconnected = now
+            self.give_up_channels()
 
     def _give_up_idle_channels(self, now: float, security: object) -> None:
         current = [channel for channel in self.channels if channel.security is security]

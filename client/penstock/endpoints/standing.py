@@ -38,14 +38,17 @@ class Standing:
         Calls that began before the last failure count with it: those of one broken connection fail together, and
         whether it was more than that only a later call can tell.
         """
-        if leaving and (self.ejected or may_eject):
-            self.left = now
-        if self.ejected or began < self._last_failure:
+        if self.ejected:
+            self.left = now if leaving else self.left
+            return None
+        if began < self._last_failure and not leaving:
             return None
         self._last_failure = now
         self.failures += 1
-        enough = leaving or self.failures >= FAILURES_TO_EJECT
-        return self._eject(now, chance) if may_eject and enough else None
+        if not (may_eject and (leaving or self.failures >= FAILURES_TO_EJECT)):
+            return None
+        self.left = now if leaving else self.left
+        return self._eject(now, chance)
 
     def worked(self, began: float) -> bool:
         """A call that began then was answered. Returns whether that ends an ejection.

@@ -109,7 +109,7 @@ class Attempts:
         elsewhere = untried and error.status is not grpc.StatusCode.RESOURCE_EXHAUSTED
         if elsewhere and error.status is not grpc.StatusCode.ABORTED:
             return 0.0  # what one replica says of itself does not hold for the others
-        if error.retry_after is not None:
+        if error.retry_after:  # 0 is meant for the others, which have been tried
             return error.retry_after
         return backoff(self._retry, self.made, self._chance)
 
