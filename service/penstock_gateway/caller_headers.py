@@ -1,7 +1,6 @@
 """What a caller's headers ask of the gRPC call. Pure."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from penstock.errors import AuthenticationError
 from penstock.v1.mirrors_pb2 import ErrorInfo
@@ -16,7 +15,8 @@ def metadata(headers: Mapping[str, str], settings: Settings) -> dict[str, str]:
     """The caller's trace context (w3.org/TR/trace-context), and its key where the service wants it.
 
     What gRPC cannot carry, which is all but printable ASCII, is left out. Raises AuthenticationError for a key that is
-    wanted and missing: without one the service would know the caller by the gateway's own certificate.
+    wanted and missing: without one the service would know the caller by the gateway's own certificate. Routes ask
+    before they read the body, so that a stranger's is not read.
     """
     wanted = (*TRACE_HEADERS, "authorization") if settings.forward_keys else TRACE_HEADERS
     found = {name: headers[name] for name in wanted if name in headers}
@@ -43,8 +43,7 @@ def deadline(asked: float | None, default: float | None, most: float | None) -> 
     return min((limit for limit in (asked if asked is not None else default, most) if limit is not None), default=None)
 
 
-def call_options(headers: Mapping[str, str], settings: Settings, stream: bool) -> dict[str, Any]:
-    """What the facade's functions take beside their parameters."""
+def call_timeout(headers: Mapping[str, str], settings: Settings, stream: bool) -> float | None:
+    """The deadline of a call with these headers."""
     asked = None if stream else patience(headers)
-    timeout = deadline(asked, settings.timeout_seconds, settings.max_timeout_seconds)
-    return {"timeout": timeout, "extra_headers": metadata(headers, settings)}
+    return deadline(asked, settings.timeout_seconds, settings.max_timeout_seconds)

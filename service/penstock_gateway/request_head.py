@@ -1,8 +1,9 @@
 """Bounds the head of a request, in bytes and in time. uvicorn has no such time, and h11 looks at the size of what is
-incomplete only: a head that comes in one piece may have any.
+incomplete only: a head that comes in one piece, or waits behind another request, may have any.
 """
 
 import asyncio
+import re
 import sys
 from typing import Any
 
@@ -13,7 +14,7 @@ MAX_HEAD_BYTES = 16 << 10
 HEAD_SECONDS = 10.0
 
 _LINGER_SECONDS = 1.0  # closed with bytes unread, a connection is reset, and its peer may lose our answer
-_PIECE_BYTES = 1024  # in which h11 gets a head; by so much it may be too long
+_END_OF_HEAD = re.compile(rb"\n\r?\n")  # h11's own notion of it
 
 _TOO_LARGE = 431
 _TEXTS = {
@@ -23,6 +24,20 @@ _TEXTS = {
 }
 
 
+class _ShortHeads(h11.Connection):
+    """h11's connection, which reads no head that is too long, whenever it came."""
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        if self.their_state is h11.IDLE:
+            _check_length(self.trailing_data[0])
+        return super().next_event()
+
+
+def _check_length(unread: bytes) -> None:
+    if len(unread) > MAX_HEAD_BYTES and not _END_OF_HEAD.search(unread, 0, MAX_HEAD_BYTES):
+        raise h11.RemoteProtocolError(_TEXTS[_TOO_LARGE], error_status_hint=_TOO_LARGE)
+
+
 class BoundedHeads(H11Protocol):
     """uvicorn's protocol of a connection, whose requests' heads are short and come soon."""
 
@@ -30,15 +45,13 @@ class BoundedHeads(H11Protocol):
     _refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.conn = _ShortHeads(h11.SERVER, MAX_HEAD_BYTES)
         super().connection_made(transport)
         self._await_head()
 
     def data_received(self, data: bytes) -> None:
         if self._in_head and self._late is None:
             self._await_head()
-        while self._in_head and len(data) > _PIECE_BYTES:
-            super().data_received(data[:_PIECE_BYTES])
-            data = data[_PIECE_BYTES:]
         if not self._refused:
             super().data_received(data)
 
@@ -54,7 +67,7 @@ class BoundedHeads(H11Protocol):
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
-        """Say what h11 has found wrong."""
+        """Say what is wrong with the request that h11 was to read."""
         self._refuse(getattr(sys.exception(), "error_status_hint", 400))
 
     @property

@@ -12,7 +12,7 @@ import uvicorn
 
 from penstock_gateway.app import create_app
 from penstock_gateway.drain import Drain
-from penstock_gateway.request_head import MAX_HEAD_BYTES, BoundedHeads
+from penstock_gateway.request_head import BoundedHeads
 from penstock_gateway.settings import Settings
 from penstock_service.configuration import ConfigurationError
 
@@ -53,7 +53,6 @@ def _uvicorn_config(settings: Settings, drain: Drain) -> uvicorn.Config:
     return uvicorn.Config(
         create_app(settings, drain),
         http=BoundedHeads,  # httptools sets no limit to a request's headers
-        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         ws="none",
         lifespan="on",
         log_config=None,

@@ -1,5 +1,6 @@
 """API keys through the gateway: to a service that knows its tenants, and to one that knows none."""
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -61,6 +62,18 @@ async def test_no_route_answers_who_has_no_key_of_the_services(
             error = reply.json()["error"]
             assert (error["type"], error["code"]) == ("authentication_error", "unauthenticated")
             assert reply.headers["x-should-retry"] == "false"
+
+
+@pytest.mark.parametrize("framing", [f"content-length: {1 << 20}", "transfer-encoding: chunked"])
+async def test_who_has_no_key_is_refused_before_the_body_has_come(keyed: httpx.AsyncClient, framing: str) -> None:
+    for path in (path for method, path, _ in ROUTES if method == "POST"):
+        reader, writer = await asyncio.open_connection(keyed.base_url.host, keyed.base_url.port)
+        writer.write(f"POST {path} HTTP/1.1\r\nhost: x\r\n{framing}\r\n\r\n".encode())
+        async with asyncio.timeout(10):
+            status_line = await reader.readline()
+        writer.close()
+
+        assert status_line.split()[1] == b"401", path
 
 
 async def test_every_route_takes_a_key_of_the_services(keyed: httpx.AsyncClient) -> None:

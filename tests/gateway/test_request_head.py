@@ -1,6 +1,7 @@
 """The head of a request is bounded, in bytes and in time."""
 
 import asyncio
+import re
 
 import httpx
 import pytest
@@ -32,9 +33,14 @@ def padded(size: int) -> bytes:
     return HEAD + b"x-long: " + b"~" * (size - len(HEAD) - len(end) - 10) + b"\r\n" + end
 
 
+def statuses(replies: bytes) -> list[bytes]:
+    """The status of each reply."""
+    return re.findall(rb"HTTP/1\.1 (\d+)", replies)
+
+
 @pytest.mark.parametrize("in_pieces", [False, True], ids=["at once", "in pieces"])
 async def test_a_head_has_16_kib_at_most(gateway: str, upstream: ScriptedUpstream, in_pieces: bool) -> None:
-    within, beyond = padded(16 << 10), padded(18 << 10)
+    within, beyond = padded(16 << 10), padded((16 << 10) + 1)
     step = 1000 if in_pieces else 1 << 20
 
     assert (await said(gateway, *(within[at : at + step] for at in range(0, len(within), step)))).split()[1] == b"200"
@@ -42,6 +48,39 @@ async def test_a_head_has_16_kib_at_most(gateway: str, upstream: ScriptedUpstrea
 
     assert refused.split()[1] == b"431"
     assert b"16384" in refused
+
+
+@pytest.mark.parametrize(
+    ("before", "status"),
+    [
+        (HEAD + b"\r\n", b"200"),
+        (b"POST /nowhere HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhello", b"404"),
+    ],
+    ids=["a short one", "a body"],
+)
+async def test_a_head_behind_another_request_has_16_kib_at_most(
+    gateway: str, upstream: ScriptedUpstream, before: bytes, status: bytes
+) -> None:
+    within = await said(gateway, before + padded(16 << 10))
+    beyond = await said(gateway, before + padded((16 << 10) + 1))
+
+    assert statuses(within) == [status, b"200"]
+    assert statuses(beyond) == [status, b"431"]
+
+
+async def test_a_head_behind_the_rest_of_a_body_that_was_answered_unread_has_16_kib_at_most(
+    gateway: str, upstream: ScriptedUpstream
+) -> None:
+    url = httpx.URL(gateway)
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    writer.write(b"POST /nowhere HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhe")
+    async with asyncio.timeout(10):
+        answer = await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"llo" + padded((16 << 10) + 1))
+        rest = await reader.read()
+    writer.close()
+
+    assert statuses(answer + rest) == [b"404", b"431"]
 
 
 async def test_ten_thousand_headers_are_refused(gateway: str, upstream: ScriptedUpstream) -> None:

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from penstock import AsyncClient
 from penstock.openai_shape.body import chat_arguments, completion_arguments
 from penstock_gateway.body import json_body
-from penstock_gateway.caller_headers import call_options
+from penstock_gateway.caller_headers import call_timeout, metadata
 from penstock_gateway.chunk_stream import ChunkStream, ServerSentEvents
 from penstock_gateway.disconnect import unless_gone
 from penstock_gateway.drain import Drain
@@ -36,11 +36,13 @@ class Generation:
         return await self._answer(request, completion_arguments, self._client.completions.create)
 
     async def _answer(self, request: Request, arguments: Arguments, create: Callable[..., Any]) -> Response:
+        extra_headers = metadata(request.headers, self._settings)
         call = arguments(await json_body(request, self._settings.max_body_bytes))
         stream, record = call.get("stream", False), record_of(request.scope)
         record.asks(call.get("model"), stream)
         extra_body = {**call.pop("extra_body", {}), "request_id": record.request_id}
-        answer = create(**call, extra_body=extra_body, **call_options(request.headers, self._settings, stream))
+        timeout = call_timeout(request.headers, self._settings, stream)
+        answer = create(**call, extra_body=extra_body, extra_headers=extra_headers, timeout=timeout)
         if stream:
             return ChunkStream(answer, self._drain, ServerSentEvents())
         async with self._drain.limit():

@@ -10,7 +10,7 @@ from penstock import APIError, AsyncClient
 from penstock.openai_shape.body import chat_arguments, embedding_arguments
 from penstock.openai_shape.types import ChatCompletionChunk, Completion
 from penstock_gateway.body import json_body
-from penstock_gateway.caller_headers import call_options
+from penstock_gateway.caller_headers import call_timeout, metadata
 from penstock_gateway.chunk_stream import ChunkStream
 from penstock_gateway.disconnect import unless_gone
 from penstock_gateway.drain import Drain
@@ -51,9 +51,11 @@ class Ollama:
 
     async def chat(self, request: Request) -> Response:
         """Answers a conversation, as a stream unless the body says otherwise."""
+        extra_headers = metadata(request.headers, self._settings)
         call = chat_arguments(openai_chat_body(await json_body(request, self._settings.max_body_bytes)))
         stream = call.get("stream", False)
-        answer: Any = self._client.chat.completions.create(**self._beside(request, call, stream))
+        parameters = self._parameters(request, call, stream)
+        answer: Any = self._client.chat.completions.create(**parameters, extra_headers=extra_headers)
         if stream:
             return ChunkStream(answer, self._drain, OllamaLines())
         reply = ChatReply(time.monotonic_ns)
@@ -65,15 +67,18 @@ class Ollama:
     async def embed(self, request: Request) -> Response:
         """Turns texts into vectors."""
         started = time.monotonic_ns()
+        extra_headers = metadata(request.headers, self._settings)
         call = embedding_arguments(openai_embedding_body(await json_body(request, self._settings.max_body_bytes)))
-        answer = self._client.embeddings.create(**self._beside(request, call, stream=False))
+        parameters = self._parameters(request, call, stream=False)
+        answer = self._client.embeddings.create(**parameters, extra_headers=extra_headers)
         async with self._drain.limit():
             vectors = await unless_gone(request.receive, answer)
         record_of(request.scope).answers(vectors.model, vectors.usage)
         return JSONResponse(embed_reply(vectors, time.monotonic_ns() - started))
 
-    def _beside(self, request: Request, call: dict[str, Any], stream: bool) -> dict[str, Any]:
+    def _parameters(self, request: Request, call: dict[str, Any], stream: bool) -> dict[str, Any]:
         record = record_of(request.scope)
         record.asks(call.get("model"), stream)
         extra_body = {**call.pop("extra_body", {}), "request_id": record.request_id}
-        return {**call, "extra_body": extra_body, **call_options(request.headers, self._settings, stream)}
+        timeout = call_timeout(request.headers, self._settings, stream)
+        return {**call, "extra_body": extra_body, "timeout": timeout}
