@@ -8,6 +8,14 @@ import yaml
 from tests.chart.chart import CHART, Render, Values, container, deployment, pod
 from tests.programs import run_program
 
+WITH_KEYS: dict[str, Values] = {
+    "a file": {"identity": {"existingSecret": "tenants"}},
+    "a variable": {"extraEnv": {"PENSTOCK_API_KEYS": f"search:{64 * 'a'}"}},
+    "a variable from a Secret": {
+        "extraEnv": {"PENSTOCK_API_KEYS": {"valueFrom": {"secretKeyRef": {"name": "tenants", "key": "hashes"}}}}
+    },
+}
+
 
 @pytest.mark.parametrize(("budget", "period", "threshold"), [(900, 5, 180), (901, 5, 181), (3, 5, 1), (60, 1, 60)])
 def test_the_startup_probe_allows_the_whole_startup_budget(
@@ -28,6 +36,12 @@ def test_the_grace_period_covers_the_wait_the_drain_and_the_slack(render: Render
     assert {"--lame-duck-seconds=4", "--drain-seconds=120"} <= set(container(objects)["args"])
 
 
+def test_left_alone_the_grace_period_has_thirty_seconds_more_than_the_wait_and_the_drain(render: Render) -> None:
+    objects = render({"lifecycle": {"preStopSleepSeconds": 7, "lameDuckSeconds": 4, "drainSeconds": 120}})
+
+    assert pod(objects)["terminationGracePeriodSeconds"] == 161
+
+
 def test_a_longer_grace_period_may_be_set(render: Render) -> None:
     objects = render({"lifecycle": {"terminationGracePeriodSeconds": 600}})
 
@@ -44,7 +58,7 @@ def test_without_a_wait_there_is_no_pre_stop_action(render: Render) -> None:
 def test_a_rollout_may_take_a_drain_a_start_and_five_minutes_a_step(render: Render) -> None:
     objects = render({"lifecycle": {"startupBudgetSeconds": 1800, "drainSeconds": 60}})
 
-    assert deployment(objects)["progressDeadlineSeconds"] == 1800 + 90 + 300
+    assert deployment(objects)["progressDeadlineSeconds"] == 1800 + 100 + 300
 
 
 @pytest.mark.parametrize(
@@ -124,30 +138,37 @@ def test_names_of_secrets_stay_text_whatever_they_look_like(render: Render) -> N
         assert {volume["secret"]["secretName"] for volume in volumes if "secret" in volume} == expected
 
 
-@pytest.mark.parametrize(
-    ("values", "warns"),
-    [
-        ({"identity": {"existingSecret": "tenants"}}, True),
-        ({"identity": {"existingSecret": "tenants"}, "tls": {"existingSecret": "llm-tls"}}, False),
-        ({}, False),
-    ],
-)
-def test_whoever_sends_keys_in_the_clear_is_told(helm: Path, values: Values, warns: bool) -> None:
+@pytest.mark.parametrize("tls", [{}, {"tls": {"existingSecret": "llm-tls"}}], ids=["plain text", "TLS"])
+@pytest.mark.parametrize("keys", [{}, *WITH_KEYS.values()], ids=["no keys", *WITH_KEYS])
+def test_whoever_installs_is_told_what_travels_in_plain_text(helm: Path, keys: Values, tls: Values) -> None:
     options = ["--dry-run=client", "--values", "-"]
-    told = run_program(helm, "install", "penstock", CHART, *options, stdin=yaml.safe_dump(values))
+    told = run_program(helm, "install", "penstock", CHART, *options, stdin=yaml.safe_dump({**keys, **tls}))
 
     assert told.returncode == 0, told.stderr
-    assert ("API keys travel in plain text" in told.stdout) is warns
+    assert ("API keys travel in plain text" in told.stdout) is bool(keys and not tls)
+    assert ("Anybody who reaches the pods may call, in plain text" in told.stdout) is (not keys and not tls)
 
 
+@pytest.mark.parametrize("keys", WITH_KEYS.values(), ids=WITH_KEYS)
 @pytest.mark.parametrize(("gateway", "forwards"), [({}, True), ({"forwardKeys": False}, False)])
 def test_the_gateway_hands_keys_on_where_the_service_asks_for_them(
-    render: Render, gateway: Values, forwards: bool
+    render: Render, keys: Values, gateway: Values, forwards: bool
 ) -> None:
-    objects = render({"identity": {"existingSecret": "tenants"}, "gateway": {"enabled": True, **gateway}})
+    objects = render({**keys, "gateway": {"enabled": True, **gateway}})
+
+    assert ("--forward-keys" in container(objects, "penstock-gateway")["args"]) is forwards
+
+
+def test_the_gateway_hands_no_keys_on_where_nobody_asks_for_them(render: Render) -> None:
+    objects = render({"gateway": {"enabled": True}, "extraEnv": {"HF_HUB_OFFLINE": "1"}})
+
+    assert "--forward-keys" not in container(objects, "penstock-gateway")["args"]
+
+
+def test_the_service_reads_who_may_call_from_the_secret(render: Render) -> None:
+    objects = render({"identity": {"existingSecret": "tenants"}})
 
     assert "--identity-file=/etc/penstock/identity/identity.toml" in container(objects)["args"]
-    assert ("--forward-keys" in container(objects, "penstock-gateway")["args"]) is forwards
 
 
 def test_the_admin_port_is_no_port_of_the_pod(render: Render) -> None:

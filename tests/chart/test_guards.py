@@ -1,13 +1,14 @@
 """Values that cannot work are refused when the chart is rendered, with a sentence that names the value to change."""
 
 import pytest
+import yaml
 
-from tests.chart.chart import Refusal, Values
+from tests.chart.chart import CHART, Objects, Refusal, Render, Values, container
 
 IMPOSSIBLE: dict[str, tuple[Values, str]] = {
     "grace period shorter than the drain": (
-        {"lifecycle": {"terminationGracePeriodSeconds": 59}},
-        "is 59, but preStopSleepSeconds + lameDuckSeconds + drainSeconds + slackSeconds is 60",
+        {"lifecycle": {"terminationGracePeriodSeconds": 69}},
+        "is 69, but preStopSleepSeconds + lameDuckSeconds + drainSeconds + slackSeconds is 70",
     ),
     "vLLM arguments for the simulated engine": (
         {"engine": {"name": "simulated", "args": ["--max-model-len", "8192"]}},
@@ -77,6 +78,10 @@ IMPOSSIBLE: dict[str, tuple[Values, str]] = {
         {"gateway": {"extraEnv": {"PENSTOCK_GATEWAY_PORT": "80"}}},
         "gateway.extraEnv.PENSTOCK_GATEWAY_PORT would contradict the flags that the chart sets: use gateway.port",
     ),
+    "a variable for what the chart always sets": (
+        {"extraEnv": {"PENSTOCK_HOST": "::"}},
+        "extraEnv.PENSTOCK_HOST would contradict the flags that the chart sets: leave it out.",
+    ),
     "a volume name that is taken": (
         {"extraVolumes": {"tmp": {"emptyDir": {}}}},
         "extraVolumes.tmp: the chart has a volume of that name already",
@@ -117,6 +122,24 @@ def test_an_impossible_combination_is_refused(refusal: Refusal, values: Values, 
     assert sentence in refusal(values)
 
 
+def test_a_variable_of_any_flag_that_the_chart_sets_is_refused(render: Render, refusal: Refusal) -> None:
+    """As set without TLS, and with all of it."""
+    scenarios = [CHART / "ci" / f"{name}-values.yaml" for name in ("gateway", "secure")]
+    releases = [render(yaml.safe_load(scenario.read_text())) for scenario in scenarios]
+
+    for name in _variables(releases, "penstock", "PENSTOCK_"):
+        assert f"extraEnv.{name} would contradict" in refusal({"extraEnv": {name: "any"}})
+    assert "extraEnv.penstock_host would contradict" in refusal({"extraEnv": {"penstock_host": "any"}})  # the same one
+    for name in _variables(releases, "penstock-gateway", "PENSTOCK_GATEWAY_"):
+        assert f"gateway.extraEnv.{name} would contradict" in refusal({"gateway": {"extraEnv": {name: "any"}}})
+
+
 @pytest.mark.parametrize(("values", "sentence"), MISTYPED.values(), ids=MISTYPED)
 def test_the_schema_refuses(refusal: Refusal, values: Values, sentence: str) -> None:
     assert sentence in refusal(values)
+
+
+def _variables(releases: list[Objects], name: str, prefix: str) -> set[str]:
+    """The environment variables of the container's flags."""
+    args = [arg for objects in releases for arg in container(objects, name)["args"]]
+    return {prefix + arg.partition("=")[0].removeprefix("--").replace("-", "_").upper() for arg in args}

@@ -18,6 +18,13 @@
 {{- end }}
 {{- end -}}
 
+{{/* Not empty where the service asks callers for API keys, which it knows from its file or from its environment. */}}
+{{- define "penstock.asksForKeys" -}}
+{{- if or .Values.identity.existingSecret (hasKey .Values.extraEnv "PENSTOCK_API_KEYS") -}}
+true
+{{- end -}}
+{{- end -}}
+
 {{/* Whole Secrets, not single files of them: those would not follow a renewal. */}}
 {{- define "penstock.connectionVolumes" -}}
 {{- range $name, $secret := include "penstock.connectionSecrets" . | fromYaml }}

@@ -79,12 +79,15 @@
 {{- end -}}
 {{- end -}}
 
+{{/* The variables of the chart's flags, each with the value to use instead; empty where the chart leaves no choice. */}}
 {{- define "penstock.validate.env" -}}
 {{- $server := dict
   "PENSTOCK_ENGINE" "engine.name"
   "PENSTOCK_ENGINE_ARGS" "engine.args"
   "PENSTOCK_MODEL" "model.name"
   "PENSTOCK_FRONTENDS" "frontends"
+  "PENSTOCK_HOST" ""
+  "PENSTOCK_INSECURE" "tls.existingSecret"
   "PENSTOCK_GRPC_PORT" "ports.grpc"
   "PENSTOCK_HEALTH_PORT" "ports.health"
   "PENSTOCK_METRICS_PORT" "ports.metrics"
@@ -97,6 +100,8 @@
   "PENSTOCK_LAME_DUCK_SECONDS" "lifecycle.lameDuckSeconds"
   "PENSTOCK_DRAIN_SECONDS" "lifecycle.drainSeconds" -}}
 {{- $gateway := dict
+  "PENSTOCK_GATEWAY_UPSTREAM" ""
+  "PENSTOCK_GATEWAY_HOST" ""
   "PENSTOCK_GATEWAY_PORT" "gateway.port"
   "PENSTOCK_GATEWAY_FORWARD_KEYS" "gateway.forwardKeys"
   "PENSTOCK_GATEWAY_UPSTREAM_CA" "tls.existingSecret"
@@ -109,8 +114,10 @@
 
 {{- define "penstock.validate.notFlags" -}}
 {{- range $name, $_ := .env -}}
-{{- if hasKey $.flags $name -}}
-{{- fail (printf "%s.%s would contradict the flags that the chart sets: use %s instead." $.path $name (get $.flags $name)) -}}
+{{- $flag := upper $name -}}{{/* in any case it is the same variable to the program */}}
+{{- if hasKey $.flags $flag -}}
+{{- $remedy := get $.flags $flag | empty | ternary "leave it out" (printf "use %s instead" (get $.flags $flag)) -}}
+{{- fail (printf "%s.%s would contradict the flags that the chart sets: %s." $.path $name $remedy) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
