@@ -36,14 +36,18 @@ ARGUMENTS = [
     ("prefix-caching-hash-algo", ["--prefix-caching-hash-algo", "xxhash_cbor"]),
     ("pickled-weights", ["--load-format", "pt"]),
     ("pickled-weights", ["--load-format", "npcache"]),
+    ("pickled-weights", ["--load-format", "PT"]),  # vLLM takes it in any case
     ("pickled-weights", ["--speculative-config", '{"model": "m", "draft_load_config": {"load_format": "pt"}}']),
     ("pickled-weights", ["--speculative-config", '{"model": "m", "draft-load-config": {"load_format": "pt"}}']),
     ("pickled-weights", ["--speculative-config", '{"model": "m", "draft_load_config": {"load_format": "auto"}}']),
+    ("pickled-weights", ["--speculative-config", '{"model": "m", "draft_load_config": {"load_format": "PT"}}']),
     ("pickled-weights", ["--speculative-config", '{"model": "m", "draft_load_config": {}}']),
     ("load-format", ["--load-format", "ipc_cache"]),
     ("hf-token", ["--hf-token", "hf_secret"]),
     ("structured-outputs-config", ["--structured-outputs-config", '{"backend": "outlines"}']),
     ("reasoning-parser-plugin", ["--reasoning-parser-plugin", "plugin.py"]),
+    ("reasoning-parser-plugin", ["--structured-outputs-config", '{"reasoning_parser_plugin": "plugin.py"}']),
+    ("reasoning-parser-plugin", ["--structured-outputs-config.reasoning_parser_plugin", "plugin.py"]),
     ("logits-processors", ["--logits-processors", "package:Processor"]),
     ("worker-cls", ["--worker-cls", "package.Worker"]),
     ("worker-extension-cls", ["--worker-extension-cls", "package.Extension"]),
@@ -65,9 +69,10 @@ ARGUMENTS = [
     ("kv-events-config", ["--kv-events-config", '{"enable_kv_cache_events": true}']),
     ("weight-transfer-config", ["--weight-transfer-config", '{"backend": "nccl"}']),
     ("nnodes", ["--nnodes", "2"]),
-    ("data-parallel-size-local", ["--data-parallel-size", "2", "--data-parallel-size-local", "1"]),
+    ("data-parallel-size", ["--data-parallel-size", "2"]),
+    ("data-parallel-size-local", ["--data-parallel-size-local", "0"]),
     ("data-parallel-address", ["--data-parallel-address", "192.0.2.7"]),
-    ("data-parallel-rank", ["--data-parallel-size", "2", "--data-parallel-rank", "0"]),
+    ("data-parallel-rank", ["--data-parallel-rank", "0"]),
     ("data-parallel-start-rank", ["--data-parallel-start-rank", "0"]),
     ("data-parallel-hybrid-lb", ["--data-parallel-hybrid-lb"]),
     ("data-parallel-external-lb", ["--data-parallel-external-lb"]),
@@ -89,7 +94,7 @@ HARMLESS = [
     ["--speculative-config", '{"model": "owner/draft.v1", "draft_load_config": {"load_format": "safetensors"}}'],
     ["--kv-offloading-backend", "native"],
     ["--distributed-executor-backend", "mp"],
-    ["--data-parallel-size", "2"],
+    ["--data-parallel-size", "1", "--data-parallel-size-local", "1"],
     ["--tensor-parallel-size", "2"],
 ]
 
@@ -121,6 +126,12 @@ def test_a_variable_that_is_off_is_none(value: str) -> None:
 @pytest.mark.parametrize(("name", "words"), ARGUMENTS, ids=[" ".join(words) for _, words in ARGUMENTS])
 def test_a_dangerous_argument_is_found_in_what_vllm_makes_of_it(parsed: Any, name: str, words: list[str]) -> None:
     assert names(in_arguments(parsed(words))) == [name]
+
+
+def test_engines_of_which_some_are_elsewhere_are_two_dangers(parsed: Any) -> None:
+    dangers = in_arguments(parsed(["--data-parallel-size", "2", "--data-parallel-size-local", "1"]))
+
+    assert names(dangers) == ["data-parallel-size", "data-parallel-size-local"]
 
 
 @pytest.mark.parametrize("words", HARMLESS, ids=" ".join)

@@ -46,12 +46,58 @@ def test_of_any_other_model_vllm_reads_safetensors_or_nothing(tmp_path: Path, fi
     assert given.load_format == "safetensors"
 
 
-def test_mistrals_own_format_stays(tmp_path: Path) -> None:
-    given = arguments(model(tmp_path, "consolidated.safetensors", "consolidated.pt"))
+@pytest.mark.parametrize("load_format", ["hf", "AUTO"])
+def test_so_it_does_under_every_format_that_falls_back_to_pickles(tmp_path: Path, load_format: str) -> None:
+    given = arguments(model(tmp_path, "model.safetensors"), load_format)
 
     forbid_pickles(given, Settings())
 
-    assert given.load_format == "auto"
+    assert given.load_format == "safetensors"
+
+
+MISTRALS = ["consolidated.safetensors", "consolidated.pt", "model.safetensors", "pytorch_model.bin"]
+
+
+def read_by_vllm(directory: Path, load_format: str) -> list[str]:
+    """The files that vLLM's own loader would read."""
+    from vllm.config.load import LoadConfig
+    from vllm.model_executor.model_loader.default_loader import DefaultModelLoader
+
+    _, files, *_ = DefaultModelLoader(LoadConfig(load_format=load_format))._prepare_weights(
+        str(directory), None, None, fall_back_to_pt=True, allow_patterns_overrides=None
+    )
+    return [Path(file).name for file in files]
+
+
+def test_of_mistrals_own_format_vllm_reads_what_it_would_read_by_itself(tmp_path: Path) -> None:
+    given = arguments(model(tmp_path, *MISTRALS))
+
+    forbid_pickles(given, Settings())
+
+    assert given.load_format == "mistral"
+    assert read_by_vllm(tmp_path, "mistral") == read_by_vllm(tmp_path, "auto") == ["consolidated.safetensors"]
+
+
+def test_a_model_that_one_of_mistrals_names_in_its_place_is_not_read_from_pickles_either(tmp_path: Path) -> None:
+    speculator, verifier = tmp_path / "speculator", tmp_path / "verifier"
+    speculator.mkdir()
+    verifier.mkdir()
+    given = arguments(model(speculator, "consolidated.safetensors"))
+
+    forbid_pickles(given, Settings())
+
+    model(verifier, "pytorch_model.bin", "model.pt")
+    with pytest.raises(RuntimeError, match="Cannot find any model weights"):
+        read_by_vllm(verifier, given.load_format)
+
+
+def test_an_operator_who_asks_for_the_other_files_of_such_a_model_gets_them(tmp_path: Path) -> None:
+    given = arguments(model(tmp_path, *MISTRALS), "hf")
+
+    forbid_pickles(given, Settings())
+
+    assert given.load_format == "safetensors"
+    assert read_by_vllm(tmp_path, "safetensors") == read_by_vllm(tmp_path, "hf")
 
 
 def test_a_draft_beside_it_needs_a_format_of_its_own(tmp_path: Path) -> None:

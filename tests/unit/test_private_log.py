@@ -74,6 +74,14 @@ def test_of_an_error_its_kind_and_its_frames_stay_and_no_message(written: io.Str
     assert "test_private_log.py" in written.getvalue()
 
 
+def test_of_an_error_within_a_sentence_its_kind_stays_and_no_message(written: io.StringIO) -> None:
+    rejected = ValueError("CANARY")
+
+    logging.getLogger("vllm.renderers.hf").warning("Chat template rejected the request (%d): %s", 1, rejected)
+
+    assert written.getvalue() == "Chat template rejected the request (1): ValueError\n"
+
+
 def test_of_what_ends_the_engines_process_python_prints_no_message_either(capfd: pytest.CaptureFixture[str]) -> None:
     process = multiprocessing.get_context("spawn").Process(target=end_with_a_caller_text)
     process.start()

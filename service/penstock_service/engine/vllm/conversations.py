@@ -81,12 +81,16 @@ def _tool_call(call: pb.ToolCall) -> dict[str, Any]:
 
 
 def _arguments(call: pb.ToolCall) -> str:
-    """What the model wrote; vLLM takes what is no JSON for no arguments, and would fail on what Python cannot hold."""
+    """What the model wrote, if it is an object.
+
+    Of anything else vLLM makes no arguments too, but with a line of its log for each that quotes the call's name
+    (renderers/chat_utils.py), and it would fail on what Python cannot hold.
+    """
     try:
-        json.loads(call.arguments)
+        is_object = isinstance(json.loads(call.arguments), dict)
     except (ValueError, RecursionError):
-        return "{}"
-    return call.arguments
+        is_object = False
+    return call.arguments if is_object else "{}"
 
 
 def _content(message: pb.Message, hidden: Hidden | None) -> str | list[dict[str, Any]] | None:

@@ -89,12 +89,12 @@ _ARGUMENTS: tuple[tuple[Danger, Callable[[Arguments], bool]], ...] = (
     ),
     (
         Danger(PICKLED_WEIGHTS, "files of this --load-format are pickles, which can hold code; safetensors cannot"),
-        lambda given: _get(given, "load_format") in _PICKLE_FORMATS or _draft_format(given) in _DRAFT_PICKLE_FORMATS,
+        lambda given: _load_format(given) in _PICKLE_FORMATS or _draft_format(given) in _DRAFT_PICKLE_FORMATS,
     ),
     (
         # model_executor/model_loader/weight_cache/protocol.py
         Danger("load-format", "ipc_cache takes pickles from whichever process has its socket"),
-        lambda given: "ipc_cache" in (_get(given, "load_format"), _draft_format(given)),
+        lambda given: "ipc_cache" in (_load_format(given), _draft_format(given)),
     ),
     (
         Danger("hf-token", "every process of the machine can read a secret on a command line; HF_TOKEN is for it"),
@@ -106,7 +106,14 @@ _ARGUMENTS: tuple[tuple[Danger, Callable[[Arguments], bool]], ...] = (
         lambda given: _get(given, "structured_outputs_config", "backend") not in ("auto", "xgrammar", None),
     ),
     # Code that the settings name.
-    _other("reasoning_parser_plugin", "it runs the file that it names"),
+    (
+        # v1/structured_output/__init__.py; EngineArgs puts the first in the place of the second
+        Danger("reasoning-parser-plugin", "it runs the file that it names"),
+        lambda given: bool(
+            _get(given, "reasoning_parser_plugin")
+            or _get(given, "structured_outputs_config", "reasoning_parser_plugin")
+        ),
+    ),
     _other("logits_processors", "it runs code by name in each step of the engine"),
     _other("worker_cls", "it runs code by name in place of vLLM's worker", ("auto",)),
     _other("worker_extension_cls", "it runs code by name in vLLM's worker"),
@@ -156,6 +163,12 @@ _ARGUMENTS: tuple[tuple[Danger, Callable[[Arguments], bool]], ...] = (
     ),
     _other("master_addr", _SEVERAL, ("127.0.0.1", "localhost", "::1")),
     _other("data_parallel_address", _SEVERAL, ("127.0.0.1", "localhost", "::1")),
+    (
+        # v1/engine/utils.py while it loads, distributed/parallel_state.py for as long as a mixture of experts runs:
+        # the server of torch's TCPStore listens on every interface, whatever host it is given
+        Danger("data-parallel-size", "its engines meet at a port on every interface that asks nobody who they are"),
+        lambda given: (_get(given, "data_parallel_size") or 1) > 1,
+    ),
     (
         Danger("data-parallel-size-local", _SEVERAL),
         lambda given: _elsewhere(given),
@@ -227,10 +240,15 @@ def _speculative(given: Arguments) -> Mapping[str, Any]:
     return {str(key).replace("-", "_"): value for key, value in (_get(given, "speculative_config") or {}).items()}
 
 
-def _draft_format(given: Arguments) -> Any:
+def _load_format(given: Arguments) -> str:
+    """In lower case, which is how vLLM takes it (config/load.py)."""
+    return str(_get(given, "load_format") or "auto").lower()
+
+
+def _draft_format(given: Arguments) -> str | None:
     """None where the draft is loaded as the model is."""
     config = _speculative(given).get("draft_load_config")
-    return None if config is None else _get(config, "load_format") or "auto"
+    return None if config is None else _load_format(config)
 
 
 def _proposes_by_code(given: Arguments) -> bool:

@@ -16,10 +16,13 @@ def forbid(arguments: AsyncEngineArgs) -> list[Danger]:
 
     Looks at the files of the model, those of a hub over the network.
     """
-    if arguments.load_format not in _FALLING_BACK or "://" in arguments.model:  # which vLLM streams, safetensors alone
+    load_format = arguments.load_format.lower()  # as config/load.py does
+    if load_format not in _FALLING_BACK or "://" in arguments.model:  # which vLLM streams, safetensors alone
         return []
-    if _files(arguments, ["consolidated*.safetensors"]):
-        # Mistral's own format, which vLLM prefers; there is no way from it to pickles, but for a draft.
+    if load_format == "auto" and _files(arguments, ["consolidated*.safetensors"]):
+        # Mistral's own format, which vLLM prefers. It is named, for "auto" would mean pickles again for a model that a
+        # speculators_config in this one's config.json puts in its place (EngineArgs.create_engine_config).
+        arguments.load_format = "mistral"
         return [_DRAFT] if draft_is_loaded_like_the_model(arguments) else []
     if not _files(arguments, ["*.safetensors"]) and (pickles := _files(arguments, _PICKLES)):
         return [Danger(PICKLED_WEIGHTS, f"the model has its weights in pickles ({pickles[0]}), which can hold code")]

@@ -2,8 +2,8 @@
 
 By default (0.32.0) it logs the scheduler's output of a step that failed, in which prompts are left out, but stop texts,
 bad words, schemas, choices and pictures are not; several of its parsers quote an answer that they cannot read; and the
-errors that it logs with their frames can quote what the engine was at. Whatever the operator makes of vLLM's handlers,
-the records are changed as they are made.
+errors that it logs, with their frames or within a sentence, can quote what it was at. Whatever the operator makes of
+vLLM's handlers, the records are changed as they are made.
 
 Declared as a plugin of vLLM (service/pyproject.toml), because the engine's own process logs as well. With
 VLLM_LOGGING_LEVEL=DEBUG everything is logged, and with --enable-log-requests every prompt: that is what they are for.
@@ -18,7 +18,7 @@ import threading
 import traceback
 from typing import Any
 
-from penstock_service.logged_errors import without_messages
+from penstock_service.logged_errors import summary, without_messages
 
 _VLLM = "vllm."
 _STEP_DUMP = "Dumping scheduler output"
@@ -75,5 +75,13 @@ def _leave_out_texts(record: logging.LogRecord) -> None:
     elif str(record.msg).startswith(_STEP_DUMP):
         told = (f"{name}={value}" for name, value in _TOLD.findall(record.getMessage())[:_MOST_TOLD])
         record.msg, record.args = "The step that failed: %s", (", ".join(told),)
-    elif record.exc_info and record.exc_info[1] and not str(record.msg).endswith(_AT_THE_START):
+    elif not str(record.msg).endswith(_AT_THE_START):
+        _leave_out_messages(record)
+
+
+def _leave_out_messages(record: logging.LogRecord) -> None:
+    """Tell of an error which it is and where, not what it says: of a chat template's that may be the prompt."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(summary(each) if isinstance(each, BaseException) else each for each in record.args)
+    if record.exc_info and record.exc_info[1]:
         record.exc_text, record.exc_info = without_messages(record.exc_info[1]), None
