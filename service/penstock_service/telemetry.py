@@ -25,14 +25,12 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, NoOpTracerProvider, Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from prometheus_client import REGISTRY, start_http_server
-from prometheus_client.registry import Collector
 
 from penstock_service import __version__
 from penstock_service.attributes import call_attributes, generation_attributes, metric_attributes
 from penstock_service.call import Call
-from penstock_service.configuration import PortTaken
 from penstock_service.daemon_thread import in_daemon_thread
+from penstock_service.prometheus_endpoint import open_prometheus
 from penstock_service.settings import Settings
 
 # Buckets in seconds, from OpenTelemetry's GenAI metric conventions.
@@ -222,17 +220,6 @@ def _resource(front_end: int | None) -> Resource:
     # Front ends share their environment, but series of the same resource would overwrite each other.
     instance = resource.attributes.get(SERVICE_INSTANCE_ID) or uuid.uuid4()
     return resource.merge(Resource({SERVICE_INSTANCE_ID: f"{instance}-{front_end}"}))
-
-
-def open_prometheus(host: str, port: int, closing: list[Callable[[], object]], registry: Collector = REGISTRY) -> int:
-    """Serve what the registry collects on /metrics; return the port. `closing` gets what ends it. Raises PortTaken."""
-    try:
-        server, _ = start_http_server(port, host, registry)
-    except OSError as error:
-        raise PortTaken("metrics_port", host, port) from error
-    closing.append(server.server_close)
-    closing.append(server.shutdown)
-    return int(server.server_port)
 
 
 def _meter_provider(
