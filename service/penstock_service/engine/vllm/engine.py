@@ -1,7 +1,7 @@
 """vLLM behind the Engine protocol: AsyncLLM, whose engine core runs in a process of its own."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -25,6 +25,7 @@ from penstock_service.engine.vllm.controls import Controls
 from penstock_service.engine.vllm.death import died
 from penstock_service.engine.vllm.description import described
 from penstock_service.engine.vllm.embeddings import VllmEmbedder, check_served
+from penstock_service.engine.vllm.first_step import compile_first_step
 from penstock_service.engine.vllm.heartbeat import Heartbeat
 from penstock_service.engine.vllm.interrupts import children_ignore_interrupts
 from penstock_service.engine.vllm.lean_requests import LeanRequests
@@ -100,6 +101,7 @@ class VllmEngine:
             if sampled_stats.fits():
                 sampled_stats.sample(llm.output_processor)
             await check_served(llm)
+            await compile_first_step(llm)
             engine = cls(llm, settings, heartbeat=heartbeat)
             if engine._constraints is not None:
                 engine._constraints.warm()
@@ -264,11 +266,12 @@ class VllmEngine:
         """Stop the engine process."""
         if self._digest is not None:
             self._digest.cancel()
-        if self._constraints is not None:
-            await self._constraints.close()
         if self._llm.output_handler is not None:  # it would log the engine's end as its failure
             self._llm.output_handler.cancel()
-        await asyncio.to_thread(self._llm.shutdown, SHUTDOWN_SECONDS)
+        closing: list[Awaitable[None]] = [asyncio.to_thread(self._llm.shutdown, SHUTDOWN_SECONDS)]
+        if self._constraints is not None:
+            closing.append(self._constraints.close())
+        await asyncio.gather(*closing)
 
 
 def _create(arguments: AsyncEngineArgs, loggers: Loggers) -> AsyncLLM:
