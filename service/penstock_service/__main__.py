@@ -15,6 +15,7 @@ from penstock_service.engine.loading import check_engine_arguments
 from penstock_service.failures import EXIT_FAILURE, ServiceFailed
 from penstock_service.frontends.supervisor import running_front_ends
 from penstock_service.logged_errors import log_unhandled, with_messages
+from penstock_service.long_conversations import SWITCH_SECONDS
 from penstock_service.process_end import end_process
 from penstock_service.service import running_service, until
 from penstock_service.settings import Settings, settings_from
@@ -33,6 +34,7 @@ def main() -> None:
             check_engine_arguments(settings)
             sys.stdout.write(settings.model_dump_json(indent=2) + "\n")
             return
+    sys.setswitchinterval(SWITCH_SECONDS)
     configure_log(settings.log_level)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         status = runner.run(_serve(settings))

@@ -24,7 +24,8 @@ _QUEUED_CONTEXTS = 32
 _LEFT = 1 / 8
 # After its last call, and after the last refusal, a tenant counts as one that wants some.
 _LATELY_SECONDS = 5.0
-# Sequences of one tenant that may wait for their turn whatever the predicted wait, while others want some as well.
+# Sequences of one tenant that may wait for their turn whatever the predicted wait, while others want some as well; a
+# call that has more may if it is the only one.
 _NEXT_IN_TURN = 2
 
 
@@ -219,7 +220,8 @@ class Admission:
         One that asks for little is among the next ones in the fair order; with few places even the next one's wait may
         be longer than is allowed, and whoever asks for too much would keep all the others out.
         """
-        return outlook.own_waiting < _NEXT_IN_TURN and self._others_want_some(asked.tenant, now)
+        few = not outlook.own_waiting or outlook.own_waiting + asked.sequences <= _NEXT_IN_TURN
+        return few and self._others_want_some(asked.tenant, now)
 
     def _spacing(self, each: float) -> float:
         """Between the moments that one tenant is told: all who are here share the ends of sequences."""

@@ -21,7 +21,7 @@ async def answer_batch(
     request: GenerateRequest, call: Call, generations: Generations, telemetry: Telemetry
 ) -> GenerateResponse:
     """Answer every input of the batch. Raises what concerns all of them; what concerns one is in its result."""
-    with generations.batch(request, call) as (model, adapter, admitted, inputs):
+    async with generations.batch(request, call) as (model, adapter, admitted, inputs):
         call.model = adapter.key if adapter is not None else model.name
         answering = _Answering(call, admitted, generations, telemetry)
         async with asyncio.TaskGroup() as tasks:

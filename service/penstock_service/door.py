@@ -93,10 +93,14 @@ class Door:
         finally:
             self._quotas.end(counted)
 
+    def quota_refusal(self, call: Call) -> QuotaExceeded | None:
+        """What its tenant's quota would say to a call that came now."""
+        return self._quotas.refusal(call.tenant, time.monotonic())
+
     def prospect(self, engine: Engine, call: Call, asked: Asked, priority: int) -> Prospect:
         """What would happen to a call like this that came now."""
         now, outlook = time.monotonic(), self.outlook(engine, asked, priority)
-        refusal = self._quotas.refusal(call.tenant, now)
+        refusal = self.quota_refusal(call)
         return Prospect(outlook, refusal or self._admission.refusal(asked, self.limits_of(engine.model), outlook, now))
 
     def outlook(self, engine: Engine, asked: Asked, priority: int) -> Outlook:
@@ -134,7 +138,7 @@ class Door:
         """Learn from a generation, and charge it to its tenant."""
         if (usage := generation.usage) is None:
             return
-        self.waiting.ended(generation.timings, usage)
+        self.waiting.ended(generation.timings, usage, generation.job.request.num_sequences or 1)
         if generation.error is None:
             self.prompts.learn(generation.job.request, usage.prompt_tokens)
         self.charge(call, usage.prompt_tokens + usage.completion_tokens)

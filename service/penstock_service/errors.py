@@ -14,7 +14,7 @@
     ├── AdapterRefused       FAILED_PRECONDITION the operator mends the adapter's files
     ├── AdapterInUse         FAILED_PRECONDITION the caller moves an alias first
     ├── AdaptersFull         RESOURCE_EXHAUSTED  the caller unloads another first
-    ├── Overloaded           RESOURCE_EXHAUSTED  another replica, or the same one after the delay
+    ├── Overloaded           RESOURCE_EXHAUSTED  after the delay, another replica first
     ├── QuotaExceeded        RESOURCE_EXHAUSTED  the same one after the delay; another counts the same tenant
     ├── SlowReader           RESOURCE_EXHAUSTED  the caller reads what it asked for
     ├── Unavailable          UNAVAILABLE         another replica, or the same one later

@@ -1,6 +1,7 @@
 """Answers Estimate: what a request would need, and whether and when the engine would take it."""
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 from penstock.v1.generation_pb2 import EstimateRequest, EstimateResponse, GenerateRequest
@@ -11,10 +12,10 @@ from penstock_service.call import Call
 from penstock_service.door import Door, asked_by
 from penstock_service.engine.base import Engine
 from penstock_service.errors import InvalidRequest, QuotaExceeded, Unavailable, Violation
-from penstock_service.features import check_features
+from penstock_service.features import check_with_features
 from penstock_service.field_paths import within
 from penstock_service.lifecycle import Lifecycle
-from penstock_service.limits import ModelLimits, check
+from penstock_service.long_conversations import off_loop_if_long
 from penstock_service.rpc_status import rpc_status
 
 
@@ -46,6 +47,8 @@ class Estimates:
                 need = await _need(request.request, engine, model)
                 return self._response(need, request.request.priority, call, engine)
         except (Unavailable, QuotaExceeded) as refusal:
+            if isinstance(refusal, QuotaExceeded) and self._door.quota_refusal(call) is None:
+                raise  # too many that read prompts at a time, of which Generate is none
             return EstimateResponse(admitted=False, refusal=rpc_status(refusal))
 
     def _response(self, need: Need, priority: int, call: Call, engine: Engine) -> EstimateResponse:
@@ -62,16 +65,13 @@ class Estimates:
 
 
 async def _need(request: GenerateRequest, engine: Engine, model: Model) -> Need:
-    limits = ModelLimits.of(model)
-    check(request, limits)
-    check_features(request, model)
+    await off_loop_if_long(request, lambda: check_with_features(request, model))
     if request.WhichOneof("input") != "batch":
         return await _need_of_one(request, engine)
     needs = []
     for position, one in enumerate(inputs_of(request)):
         with within(f"batch.inputs[{position}]"):
-            check(one, limits)
-            check_features(one, model)
+            await off_loop_if_long(one, partial(check_with_features, one, model))
             needs.append(await _need_of_one(one, engine))
     return Need(
         [tokens for need in needs for tokens in need.prompts],

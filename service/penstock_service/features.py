@@ -5,8 +5,15 @@ from collections.abc import Iterator
 from penstock.v1 import generation_pb2 as pb
 from penstock.v1.models_pb2 import MODALITY_AUDIO, MODALITY_IMAGE, Model
 from penstock_service.errors import FeatureOff
+from penstock_service.limits import ModelLimits, check
 
 _MODALITIES = {"image": MODALITY_IMAGE, "audio": MODALITY_AUDIO}
+
+
+def check_with_features(request: pb.GenerateRequest, model: Model, unary: bool = False) -> None:
+    """Raise InvalidRequest for what is wrong with a request by itself, and FeatureOff for what `model` cannot do."""
+    check(request, ModelLimits.of(model), unary)
+    check_features(request, model)
 
 
 def check_features(request: pb.GenerateRequest, model: Model) -> None:

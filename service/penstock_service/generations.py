@@ -12,12 +12,12 @@ from penstock_service.batch_inputs import inputs_of
 from penstock_service.call import Call
 from penstock_service.door import Door
 from penstock_service.engine.base import Engine, Job
-from penstock_service.errors import InvalidRequest, Violation
-from penstock_service.features import check_features
+from penstock_service.errors import InvalidRequest, ServiceError, Violation
+from penstock_service.features import check_with_features
 from penstock_service.generation import Generation
 from penstock_service.generation_index import GenerationIndex
 from penstock_service.lifecycle import Lifecycle
-from penstock_service.limits import ModelLimits, check
+from penstock_service.long_conversations import off_loop_if_long
 from penstock_service.reading import Reader
 from penstock_service.stalls import StallWatch
 from penstock_service.stream_reader import ends_where_interrupted
@@ -65,11 +65,10 @@ class Generations:
                     [Violation("batch", "is for Generate; streams and sessions take one input a call")]
                 )
             model = engine.model
-            check(request, ModelLimits.of(model), unary=not streamed)
-            check_features(request, model)
+            with self._waits_no_longer_if_wrong(request, model, admitted):
+                tokens = await off_loop_if_long(request, lambda: self._checked(request, model, unary=not streamed))
             key, version = (adapter.key, adapter.version) if adapter is not None else (None, None)
             call.model, call.engine, call.request_id = key or model.name, model.engine, request.request_id
-            tokens = self._door.prompts.tokens(request, model.context_length)
             with (
                 self._let_in(request, call, engine, tokens, admitted) as its_own,
                 self._telemetry.generation(call) as trace_headers,
@@ -82,21 +81,40 @@ class Generations:
                 if generation.error is not None:
                     raise self._door.delayed(generation.error, call, engine)
 
-    @contextmanager
-    def batch(self, request: GenerateRequest, call: Call) -> Iterator[OpenBatch]:
+    @asynccontextmanager
+    async def batch(self, request: GenerateRequest, call: Call) -> AsyncIterator[OpenBatch]:
         """A batch, all of it or nothing; the model and the adapter that answer it are kept as they are meanwhile.
 
         Raises what concerns all of its inputs, and Unavailable.
         """
         with self._lifecycle.call() as engine, self._adapters.using(request.model, engine.model) as adapter:
             model = engine.model
-            check(request, ModelLimits.of(model), unary=True)
-            check_features(request, model)
+            check_with_features(request, model, unary=True)
             inputs = list(inputs_of(request))
             sequences = len(inputs) * (request.num_sequences or 1)
-            prompts = [self._door.prompts.tokens(one, model.context_length) for one in inputs]
+            prompts = await off_loop_if_long(request, lambda: [self._tokens(one, model) for one in inputs])
             with self._door.admitted(call, engine, sequences, prompts, request.priority) as admitted:
                 yield OpenBatch(model, adapter, admitted, inputs)
+
+    def _checked(self, request: GenerateRequest, model: Model, unary: bool) -> int:
+        """About how many tokens the prompt has, once all is right. Raises InvalidRequest and FeatureOff."""
+        check_with_features(request, model, unary)
+        return self._tokens(request, model)
+
+    def _tokens(self, request: GenerateRequest, model: Model) -> int:
+        return self._door.prompts.tokens(request, model.context_length)
+
+    @contextmanager
+    def _waits_no_longer_if_wrong(
+        self, request: GenerateRequest, model: Model, admitted: Admitted | None
+    ) -> Iterator[None]:
+        """An input of a batch was let in with its tokens before it was looked at; a wrong one will have no place."""
+        try:
+            yield
+        except ServiceError:
+            if admitted is not None:
+                admitted.begun(self._tokens(request, model))
+            raise
 
     def _let_in(
         self, request: GenerateRequest, call: Call, engine: Engine, tokens: int, admitted: Admitted | None

@@ -11,6 +11,8 @@ MOST_MODEL_NAME_BYTES = 512
 MOST_DELAY_MS = 1000
 MOST_MESSAGES = 2048
 MOST_PARTS = 64
+MOST_PARTS_IN_ALL = 4096  # and tool calls, of a conversation
+MOST_BATCH_INPUTS = 64
 MOST_TOOLS = 128
 MOST_IMAGE_BYTES = 4 << 20
 
@@ -73,7 +75,7 @@ def limits_of(model: ModelLimits) -> Mapping[str, Limit]:
     return {
         "model": Limit(size=Range(0, MOST_MODEL_NAME_BYTES)),
         "token_ids.ids": Limit(value=tokens, entries=Range(1)),
-        "batch.inputs": Limit(entries=Range(1, 64)),
+        "batch.inputs": Limit(entries=Range(1, MOST_BATCH_INPUTS)),
         "conversation.messages": Limit(entries=Range(1, MOST_MESSAGES)),
         "conversation.messages[].content": Limit(entries=Range(0, MOST_PARTS)),
         "conversation.messages[].content[].image.data": Limit(size=Range(1, MOST_IMAGE_BYTES)),

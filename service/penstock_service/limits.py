@@ -6,18 +6,29 @@
 
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 
 from penstock.v1 import generation_pb2 as pb
 from penstock_service import request_rules
 from penstock_service.errors import InvalidRequest, Violation
 from penstock_service.limit_check import Checker
-from penstock_service.limit_table import MOST_MESSAGES, MOST_PARTS, MOST_TOOLS, NAME_LIMITS, ModelLimits, limits_of
+from penstock_service.limit_table import (
+    MOST_MESSAGES,
+    MOST_PARTS_IN_ALL,
+    MOST_TOOLS,
+    NAME_LIMITS,
+    ModelLimits,
+    limits_of,
+)
 
 __all__ = ["ModelLimits", "check", "check_names", "check_prompt_length", "check_prompt_logprobs", "prompt_bytes"]
 
 # Of 30 to 60 bytes each: a first chunk of 2 to 4 MiB, where gRPC clients take 4 unless told otherwise.
 MOST_PROMPT_RECORDS = 1 << 16
+
+# Of what is so large and too long anyway nothing else is looked at: each look at a text of 32 MiB, which protobuf
+# decodes anew, stops the event loop for 40 ms and more.
+_LARGE = 1 << 20
 
 _NAMES = Checker(pb.GenerateRequest.DESCRIPTOR, NAME_LIMITS)
 
@@ -25,10 +36,16 @@ _NAMES = Checker(pb.GenerateRequest.DESCRIPTOR, NAME_LIMITS)
 def check(request: pb.GenerateRequest, limits: ModelLimits, unary: bool = False) -> None:
     """Raise InvalidRequest with every field of `request` that is wrong by itself, or in a `unary` call.
 
+    Of a large one whose prompt is too long only that is told.
     The inputs of a batch are not looked into: each is checked as a request of its own.
     """
+    if too_many := list(request_rules.too_many_parts(request.conversation)):
+        raise InvalidRequest(too_many)  # and not looked at one by one
+    size = prompt_bytes(request)
+    too_long = list(_size_violations(request, size, limits))
+    if too_long and size > _LARGE:
+        raise InvalidRequest(too_long, reason="CONTEXT_LENGTH")
     wrong = list(islice(_violations(request, limits, unary), InvalidRequest.MOST_VIOLATIONS + 1))
-    too_long = list(_size_violations(request, limits))
     if wrong or too_long:
         raise InvalidRequest([*wrong, *too_long], reason="INVALID_FIELD" if wrong else "CONTEXT_LENGTH")
 
@@ -74,28 +91,24 @@ def _violations(request: pb.GenerateRequest, limits: ModelLimits, unary: bool) -
             yield violation
 
 
-def _size_violations(request: pb.GenerateRequest, limits: ModelLimits) -> Iterator[Violation]:
+def _size_violations(request: pb.GenerateRequest, size: int, limits: ModelLimits) -> Iterator[Violation]:
     truncated = request.prompt_options.HasField("truncate_tokens")
     if len(request.token_ids.ids) >= limits.context_length and not truncated:
         yield _too_many_tokens(len(request.token_ids.ids), "token_ids.ids", limits)
-    for field, size in (("prompt", _size(request.prompt)), ("conversation", _conversation_size(request))):
-        if size > limits.max_prompt_bytes:
-            most = limits.max_prompt_bytes
-            yield Violation(field, f"has {size} bytes; more than {most} cannot fit the model's context")
+    if size > (most := limits.max_prompt_bytes):
+        field = request.WhichOneof("input") or "input"
+        yield Violation(field, f"has {size} bytes; more than {most} cannot fit the model's context")
 
 
 def _conversation_size(request: pb.GenerateRequest) -> int:
     if request.WhichOneof("input") != "conversation":
         return 0
-    # A message of permitted size can hold millions of empty turns, which are refused by their number.
-    messages = islice(request.conversation.messages, MOST_MESSAGES)
-    tools = sum(_size(tool.description) + _size(tool.parameters) for tool in request.tools[:MOST_TOOLS])
-    return tools + sum(_message_size(message) for message in messages)
-
-
-def _message_size(message: pb.Message) -> int:
-    size = sum(_size(part.text) for part in islice(message.content, MOST_PARTS)) + _size(message.reasoning)
-    return size + sum(_size(call.arguments) for call in islice(message.tool_calls, MOST_TOOLS))
+    # A request of permitted size can hold millions of empty turns and parts, which are refused by their number.
+    messages = request.conversation.messages[:MOST_MESSAGES]
+    texts = islice((part.text for message in messages for part in message.content), MOST_PARTS_IN_ALL)
+    arguments = islice((call.arguments for message in messages for call in message.tool_calls), MOST_PARTS_IN_ALL)
+    tools = (tool.description + tool.parameters for tool in request.tools[:MOST_TOOLS])
+    return sum(map(_size, chain(texts, arguments, tools, (message.reasoning for message in messages))))
 
 
 def _size(text: str) -> int:

@@ -2,6 +2,7 @@
 
 from penstock.v1.generation_pb2 import EmbedInput, GenerateRequest
 from penstock_service.limits import prompt_bytes
+from penstock_service.long_conversations import is_long
 from penstock_service.moving_mean import MovingMean
 
 # Of English text; more of a prompt would wait for too little room than for too much.
@@ -29,8 +30,8 @@ class PromptEstimate:
 
     def learn(self, request: GenerateRequest, tokens: int) -> None:
         """A prompt turned out to have so many."""
-        if request.prompt_options.HasField("truncate_tokens") or _has_media(request):
-            return  # they are not by its bytes
+        if is_long(request) or request.prompt_options.HasField("truncate_tokens") or _has_media(request):
+            return  # to look at the long ones takes too long, and of the others the tokens are not by the bytes
         if tokens > 0 and (size := prompt_bytes(request)):
             self._bytes.add(size)
             self._tokens.add(tokens)

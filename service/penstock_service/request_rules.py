@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from penstock.v1 import generation_pb2 as pb
 from penstock_service import constraint_limits, media_limits
 from penstock_service.errors import Violation
-from penstock_service.limit_table import MOST_MESSAGES, MOST_PARTS, MOST_TOOLS
+from penstock_service.limit_table import MOST_MESSAGES, MOST_PARTS, MOST_PARTS_IN_ALL, MOST_TOOLS
 
 # OpenAI's rule for names of functions.
 TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -33,6 +33,16 @@ def violations(request: pb.GenerateRequest, context_length: int) -> Iterator[Vio
     if request.HasField("tool_choice") or request.tools:
         yield from _tool_violations(request)
     yield from name_violations(request)
+
+
+def too_many_parts(conversation: pb.Conversation) -> Iterator[Violation]:
+    """Whether the messages have more than may be looked at; of too many messages those that are permitted count."""
+    messages = conversation.messages[:MOST_MESSAGES]
+    count = sum(len(message.content) + len(message.tool_calls) for message in messages)
+    if count > MOST_PARTS_IN_ALL:
+        yield Violation(
+            "conversation.messages", f"must have at most {MOST_PARTS_IN_ALL} parts and tool calls together, got {count}"
+        )
 
 
 def name_violations(request: pb.GenerateRequest) -> Iterator[Violation]:

@@ -42,7 +42,7 @@ class RunningCalls:
 
     @contextmanager
     def counted(self) -> Iterator[None]:
-        """Let the drain wait for the current task's call, which needs no engine and is admitted in every stage."""
+        """Let the drain wait for the current task's call; by itself it is admitted in every stage."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - handlers are tasks
         self._tasks.add(task)

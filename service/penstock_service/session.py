@@ -68,7 +68,7 @@ class Session:
         self._idle = asyncio.Event()  # no call is open
         self._idle.set()
         self._announces = False  # `draining` is to be sent
-        self._draining = False
+        self._draining = False  # and has been for long enough
         self._no_more_calls = False
         self._error: ServiceError | None = None
         self._written = 0
@@ -227,8 +227,11 @@ class Session:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._terms.age_seconds):
                 await self._terms.lifecycle.drain_begun.wait()
-        self._draining = self._announces = True
+        self._announces = True
         self._news.set()
+        if not self._terms.lifecycle.drain_begun.is_set():  # it is only old, and a call may be on its way already
+            await asyncio.sleep(_LINGER_SECONDS)
+        self._draining = True
         await self._idle.wait()
         await asyncio.sleep(_LINGER_SECONDS)
         self._no_more_calls = True

@@ -111,13 +111,13 @@ class Settings(Configuration):
     max_deadline_seconds: Seconds = Field(3600, gt=0)
     "How long any call may take, whatever deadline its caller has set."
     max_admitted_sequences: int | None = Field(None, ge=1, le=1 << 20)
-    "Sequences that run or wait; calls beyond are refused. Default: what the engine runs at once, and half of it more."
+    "Sequences that run or wait at most. Default: half more than the engine runs at once, 32 more at the least."
     max_queued_tokens: int | None = Field(None, ge=1)
     "Prompt tokens that wait for the engine; calls beyond are refused. Default: 32 times the context length."
     max_wait_seconds: Seconds = Field(10, gt=0)
     "The longest predicted wait for the engine with which a call is still admitted."
     max_tenant_share: float = Field(0.5, gt=0, le=1)
-    "The share of what may be admitted that one tenant has at most while others want some."
+    "The share of what the others leave that one tenant has while they want some; an equal part if that is more."
     max_message_bytes: int = Field(32 << 20, ge=1024, le=1 << 30)
     "Largest message, of a request and of a reply."
     max_concurrent_streams: int = Field(1024, ge=1, le=1 << 20)

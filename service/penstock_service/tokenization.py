@@ -23,6 +23,7 @@ from penstock_service.lifecycle import Lifecycle
 from penstock_service.limit_check import Checker
 from penstock_service.limit_table import Limit, Range
 from penstock_service.limits import ModelLimits, check
+from penstock_service.long_conversations import off_loop_if_long
 
 
 class Tokenization:
@@ -38,8 +39,7 @@ class Tokenization:
         with self._lifecycle.call() as engine, self._door.reading(call):
             model = self._model(request.model, engine, call)
             generate = _generate_request(request)
-            check_tokenize(generate, ModelLimits.of(model))
-            _check_features(generate, model)
+            await off_loop_if_long(generate, lambda: check_tokenize(generate, model))
             tokenized = await engine.tokenize(generate)
             # Off the event loop: a message for each of a million tokens takes a second.
             return await asyncio.to_thread(_response, tokenized, model)
@@ -59,13 +59,14 @@ class Tokenization:
         return model
 
 
-def check_tokenize(request: GenerateRequest, limits: ModelLimits) -> None:
+def check_tokenize(request: GenerateRequest, model: Model) -> None:
     """Raise InvalidRequest with every field that is wrong. A text may be empty, and longer than the context."""
     try:
-        check(request, limits)
+        check(request, ModelLimits.of(model))
     except InvalidRequest as error:
         if violations := list(_wrong_to_tokenize(request, error)):
             raise InvalidRequest(violations) from None
+    _check_features(request, model)
 
 
 def check_detokenize(request: DetokenizeRequest, limits: ModelLimits) -> None:

@@ -16,14 +16,14 @@ class WaitEstimator:
         # From the first step to the first token, by tokens of the prompt: which of a new one are cached nobody knows.
         self._prefill_ms = MovingLine(_LEAST_SPREAD)
 
-    def ended(self, timings: Timings | None, usage: Usage | None = None) -> None:
+    def ended(self, timings: Timings | None, usage: Usage | None = None, sequences: int = 1) -> None:
         """Learn from a generation that has ended, whole or not. One that never had a token tells nothing."""
         if timings is None or not timings.HasField("generation_time_ms"):
             return
         self.held(timings.generation_time_ms - timings.queue_time_ms)
         if usage is None:
             return
-        self._completion_tokens.add(usage.completion_tokens)
+        self._completion_tokens.add(usage.completion_tokens / sequences)
         if timings.HasField("time_to_first_token_ms"):
             self._prefill_ms.add(usage.prompt_tokens, timings.time_to_first_token_ms - timings.queue_time_ms)
 
@@ -33,7 +33,7 @@ class WaitEstimator:
 
     @property
     def completion_tokens(self) -> float | None:
-        """How many a generation makes; None while nothing has ended yet."""
+        """How many a sequence has; None while nothing has ended yet."""
         return self._completion_tokens.value
 
     def between_ends_ms(self, places: int) -> float | None:

@@ -128,6 +128,17 @@ async def test_waiting_prompts_have_a_limit_of_their_own(open_service: OpenServi
         call.cancel()
 
 
+async def test_a_wrong_input_of_a_batch_does_not_wait(open_service: OpenService) -> None:
+    running = await open_service(simulated=NEVER, max_queued_tokens=1000, metrics_port=0)
+    wrong = {"token_ids": {"ids": [2**31 - 1] * 600}}
+    sent = pb.GenerateRequest(batch={"inputs": [{"prompt": "Hello"}, wrong]}, stopping={"max_tokens": 8})
+    call = running.generation.Generate(sent)
+    await eventually(lambda: running.engine.running == 1, "the right one has its place")
+
+    assert (await admission_metrics(running))["penstock_admission_queued_tokens"] == "0.0"
+    call.cancel()
+
+
 async def test_embed_goes_through_the_same_door(open_service: OpenService) -> None:
     running = await open_service(load=EmbeddingEngine.load, max_admitted_sequences=5)
     running.engine.hold = asyncio.Event()

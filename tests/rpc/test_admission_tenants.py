@@ -151,9 +151,9 @@ async def test_of_what_only_reads_a_prompt_so_many_run_beside_a_tenants_calls(
     await eventually(lambda: running.engine.reading == 1, "the engine reads the prompt")
 
     tokenize = await failure_of(running.generation.Tokenize(asked["Tokenize"], **of("small")))
-    told = await running.generation.Estimate(asked["Estimate"], **of("small"))
+    estimate = await failure_of(running.generation.Estimate(asked["Estimate"], **of("small")))
 
-    assert (tokenize.reason, failure_in(told.refusal).reason) == ("QUOTA", "QUOTA")
+    assert (tokenize.reason, estimate.reason) == ("QUOTA", "QUOTA")  # of their own: Generate runs
     assert running.engine.reading == 1  # what is refused is not read
     await running.generation.Generate(request(tokens=1), **of("small"))
     reading.cancel()

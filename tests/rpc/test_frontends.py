@@ -203,7 +203,7 @@ async def samples(service: Service, name: str) -> dict[str, float]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(120):  # an engine on a slow machine takes its time
+    async with asyncio.timeout(200):  # an engine on a slow machine takes its time
         while not condition():  # noqa: ASYNC110 - the processes are of others and have no events
             await asyncio.sleep(0.02)
 

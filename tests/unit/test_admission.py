@@ -126,6 +126,9 @@ def test_a_tenants_next_ones_are_let_in_whatever_others_make_them_wait() -> None
     with pytest.raises(Overloaded, match="max_wait_seconds is 10"):
         admit(pressed, tenant="light", at=its_first._replace(own_waiting=2))
     with pytest.raises(Overloaded, match="max_wait_seconds is 10"):
+        admit(pressed, sequences=2, tenant="light", at=its_first)
+    assert admit(pressed, sequences=2, tenant="light", at=its_first._replace(own_waiting=0))
+    with pytest.raises(Overloaded, match="max_wait_seconds is 10"):
         admit(holding(18, tenant="alone"), tenant="alone", at=its_first)
 
 

@@ -53,10 +53,24 @@ def test_a_special_token_does_not_come_about_between_parts(tokenizer: Any, cut: 
     assert tokenizer.decode(tokens, skip_special_tokens=False) == f"Hi {end}{end}"
 
 
-def test_arguments_that_python_cannot_hold_are_none() -> None:
+def arguments_for_the_template(arguments: str) -> str:
     from penstock_service.engine.vllm.conversations import chat_messages
 
+    call = {"id": "1", "name": "f", "arguments": arguments}
+    (message,) = chat_messages(pb.Conversation(messages=[{"role": "ROLE_ASSISTANT", "tool_calls": [call]}]))
+    given: str = message["tool_calls"][0]["function"]["arguments"]
+    return given
+
+
+def test_arguments_that_python_cannot_hold_are_none() -> None:
     for arguments in ("[" * 100_000, '{"n": ' + "9" * 5000 + "}", "no json", ""):
-        call = {"id": "1", "name": "f", "arguments": arguments}
-        (message,) = chat_messages(pb.Conversation(messages=[{"role": "ROLE_ASSISTANT", "tool_calls": [call]}]))
-        assert message["tool_calls"][0]["function"]["arguments"] == "{}"
+        assert arguments_for_the_template(arguments) == "{}"
+
+
+@pytest.mark.parametrize("arguments", ["1", "[]", "true", "null", '"{}"'])
+def test_arguments_that_are_no_object_are_none_for_vllm_would_log_each_calls_name(arguments: str) -> None:
+    assert arguments_for_the_template(arguments) == "{}"
+
+
+def test_arguments_stay_as_the_model_wrote_them() -> None:
+    assert arguments_for_the_template('{ "n":1}') == '{ "n":1}'

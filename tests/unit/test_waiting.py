@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.v1.generation_pb2 import Timings
+from penstock.v1.generation_pb2 import Timings, Usage
 from penstock_service.waiting import WaitEstimator
 
 
@@ -33,6 +33,14 @@ def test_the_wait_is_what_waits_by_how_fast_places_come_free() -> None:
 
 def test_the_time_that_a_generation_waited_itself_does_not_count() -> None:
     assert fed(400, queued_ms=60_000).wait_ms(running=4, places=4) == 100
+
+
+def test_an_answer_of_several_sequences_tells_how_long_one_is() -> None:
+    estimator = WaitEstimator()
+
+    estimator.ended(Timings(queue_time_ms=0, generation_time_ms=100), Usage(completion_tokens=800), sequences=8)
+
+    assert estimator.completion_tokens == 100
 
 
 def test_an_idle_time_between_generations_changes_nothing() -> None:

@@ -117,7 +117,8 @@ class GenerationServicer(object):
         long.
         * DEADLINE_EXCEEDED, reason DEADLINE: the caller's deadline, or the server's own; then the message tells its figure.
         At once for a call that would have to wait and could not have its first token by then, by prediction; the message
-        tells both times.
+        tells both times. At the caller's own deadline its gRPC may say so first, without a reason, and drop what has not
+        been read.
         * CANCELLED: the caller's own doing.
         * INTERNAL: a fixed text and the generation's id; the cause is in the server's log.
 
@@ -238,6 +239,7 @@ class GenerationServicer(object):
         Errors: those of Generate for a wrong request. One for which there is no room, no quota or no time now is no error
         here: EstimateResponse.refusal is what Generate would answer, and no place is kept. While no model serves, or the
         quota of the caller's tenant is used up, the request is not looked at, and the refusal is all that is told.
+        RESOURCE_EXHAUSTED, reason QUOTA, is for too many of the tenant's calls that read prompts at a time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -72,7 +72,8 @@ class GenerationStub:
       long.
     * DEADLINE_EXCEEDED, reason DEADLINE: the caller's deadline, or the server's own; then the message tells its figure.
       At once for a call that would have to wait and could not have its first token by then, by prediction; the message
-      tells both times.
+      tells both times. At the caller's own deadline its gRPC may say so first, without a reason, and drop what has not
+      been read.
     * CANCELLED: the caller's own doing.
     * INTERNAL: a fixed text and the generation's id; the cause is in the server's log.
 
@@ -157,6 +158,7 @@ class GenerationStub:
     Errors: those of Generate for a wrong request. One for which there is no room, no quota or no time now is no error
     here: EstimateResponse.refusal is what Generate would answer, and no place is kept. While no model serves, or the
     quota of the caller's tenant is used up, the request is not looked at, and the refusal is all that is told.
+    RESOURCE_EXHAUSTED, reason QUOTA, is for too many of the tenant's calls that read prompts at a time.
     """
 
 @_typing.type_check_only
@@ -190,7 +192,8 @@ class GenerationAsyncStub(GenerationStub):
       long.
     * DEADLINE_EXCEEDED, reason DEADLINE: the caller's deadline, or the server's own; then the message tells its figure.
       At once for a call that would have to wait and could not have its first token by then, by prediction; the message
-      tells both times.
+      tells both times. At the caller's own deadline its gRPC may say so first, without a reason, and drop what has not
+      been read.
     * CANCELLED: the caller's own doing.
     * INTERNAL: a fixed text and the generation's id; the cause is in the server's log.
 
@@ -275,6 +278,7 @@ class GenerationAsyncStub(GenerationStub):
     Errors: those of Generate for a wrong request. One for which there is no room, no quota or no time now is no error
     here: EstimateResponse.refusal is what Generate would answer, and no place is kept. While no model serves, or the
     quota of the caller's tenant is used up, the request is not looked at, and the refusal is all that is told.
+    RESOURCE_EXHAUSTED, reason QUOTA, is for too many of the tenant's calls that read prompts at a time.
     """
 
 class GenerationServicer(metaclass=_abc_1.ABCMeta):
@@ -311,7 +315,8 @@ class GenerationServicer(metaclass=_abc_1.ABCMeta):
           long.
         * DEADLINE_EXCEEDED, reason DEADLINE: the caller's deadline, or the server's own; then the message tells its figure.
           At once for a call that would have to wait and could not have its first token by then, by prediction; the message
-          tells both times.
+          tells both times. At the caller's own deadline its gRPC may say so first, without a reason, and drop what has not
+          been read.
         * CANCELLED: the caller's own doing.
         * INTERNAL: a fixed text and the generation's id; the cause is in the server's log.
 
@@ -450,6 +455,7 @@ class GenerationServicer(metaclass=_abc_1.ABCMeta):
         Errors: those of Generate for a wrong request. One for which there is no room, no quota or no time now is no error
         here: EstimateResponse.refusal is what Generate would answer, and no place is kept. While no model serves, or the
         quota of the caller's tenant is used up, the request is not looked at, and the refusal is all that is told.
+        RESOURCE_EXHAUSTED, reason QUOTA, is for too many of the tenant's calls that read prompts at a time.
         """
 
 def add_GenerationServicer_to_server(servicer: GenerationServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -44,6 +44,7 @@ from penstock_service.frontends.control import (
     Start,
 )
 from penstock_service.logged_errors import log_unhandled, with_messages
+from penstock_service.long_conversations import SWITCH_SECONDS
 from penstock_service.process_end import end_process
 from penstock_service.service import Service, running_service, until
 from penstock_service.settings import Settings
@@ -59,6 +60,7 @@ _REPORT_SECONDS = 0.25  # as the watchdog looks
 def main() -> None:
     """Serve until told to drain. Exit status as `penstock-serve`'s."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which forgets one that came while it was blocked
+    sys.setswitchinterval(SWITCH_SECONDS)
     end = socket.socket(fileno=int(sys.argv[1]))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         status = runner.run(_serve(end))

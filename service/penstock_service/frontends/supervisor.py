@@ -25,10 +25,10 @@ from penstock_service.frontends.metrics import FrontEndMetrics
 from penstock_service.frontends.port import reserved_port
 from penstock_service.frontends.process import FrontEndProcess
 from penstock_service.health import Health
+from penstock_service.prometheus_endpoint import open_prometheus
 from penstock_service.server import health_server
 from penstock_service.serving import Servers
 from penstock_service.settings import Settings
-from penstock_service.telemetry import open_prometheus
 
 if TYPE_CHECKING:
     from penstock_service.engine.vllm.shared_engine import SharedEngine
