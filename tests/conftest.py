@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
+from hypothesis import HealthCheck, settings
 
 from penstock.v1.generation_pb2_grpc import GenerationStub
 from penstock.v1.models_pb2_grpc import ModelsStub
@@ -17,6 +18,10 @@ from penstock_service.engine.base import Engine
 from penstock_service.engine.loading import load_engine
 from penstock_service.service import Load, Service, running_service
 from penstock_service.settings import Settings
+
+# An example that takes long tells of the machine, which is shared, and not of what is tested.
+settings.register_profile("shared machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared machine")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -109,7 +109,7 @@ HAPPENINGS: dict[str, Callable[[Generation, RecordingEngine, RecordingReader], N
 }
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(happenings=st.lists(st.sampled_from(sorted(HAPPENINGS)), max_size=12))
 def test_every_order_of_events_ends_once_without_a_gap_and_releases_everything(happenings: Sequence[str]) -> None:
     async def live() -> None:

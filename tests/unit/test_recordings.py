@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.v1 import generation_pb2 as pb
@@ -67,7 +67,6 @@ def following(of: Recording, seq: int = 0) -> tuple[Follower, RecordingReader]:
     return follower, reader
 
 
-@settings(deadline=None)
 @given(
     steps=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 6000)), max_size=80),
     ended=st.sets(st.integers(0, 5)),
