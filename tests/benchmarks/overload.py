@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -28,7 +27,7 @@ from tests.benchmarks.service_level import ADMIT_EVERYTHING, ServedModel, Servic
 from tests.faults.open_loop import open_loop, poisson
 from tests.faults.percentile import percentile
 from tests.faults.promises import record
-from tests.faults.server_under_load import ServerUnderLoad, cores, server_under_load
+from tests.faults.server_under_load import ServerUnderLoad, cores, pinned_to, server_under_load
 from tests.faults.streamed_call import StreamedCall
 
 RECOVERIES = 5
@@ -171,11 +170,14 @@ class Results:
 
 async def measure(seed: int, seconds: float, unlimited: bool) -> Results:
     """The whole run on one server; `unlimited` switches its admission off."""
+    server_core, load_core = cores()
+    with pinned_to(load_core):
+        return await _measured(seed, seconds, unlimited, server_core)
+
+
+async def _measured(seed: int, seconds: float, unlimited: bool, server_core: int | None) -> Results:
     model, level = ServedModel(), ServiceLevel()
     limits = ADMIT_EVERYTHING if unlimited else ("--max-wait-seconds", str(level.max_wait_seconds))
-    server_core, load_core = cores()
-    if load_core is not None:
-        os.sched_setaffinity(0, {load_core})
     async with server_under_load(*model.arguments(), *limits, core=server_core) as server:
         users = Users(connections(server.address), Random(seed))
         full = await capacity([users], model.places, seconds)

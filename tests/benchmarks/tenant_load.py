@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import hashlib
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ import uvloop
 from tests.benchmarks.service_level import ServedModel, ServiceLevel, Users, capacity, connections
 from tests.faults.open_loop import open_loop, poisson
 from tests.faults.percentile import percentile
-from tests.faults.server_under_load import cores, server_under_load
+from tests.faults.server_under_load import cores, pinned_to, server_under_load
 from tests.faults.streamed_call import StreamedCall
 
 MODEST, GREEDY = 0.05, 10.0
@@ -74,9 +73,7 @@ async def shares(model: ServedModel, level: ServiceLevel, seconds: float, rng: R
     """Measure both on one server."""
     keys = [f"psk_{rng.getrandbits(256):064x}" for _ in range(MODEST_TENANTS + 1)]
     server_core, load_core = cores()
-    if load_core is not None:
-        os.sched_setaffinity(0, {load_core})
-    with identity_file(keys) as file:
+    with pinned_to(load_core), identity_file(keys) as file:
         arguments = (*model.arguments(), "--max-wait-seconds", str(level.max_wait_seconds), "--identity-file", file)
         async with server_under_load(*arguments, core=server_core) as server:
             everybody = Users(connections(server.address), rng)

@@ -3,8 +3,10 @@
 python -m tests.faults.attacks [--seconds 10] [--rate 20] [--only NAME] [--record]      on vLLM, the built-in model
 
 Each attack is sent for some seconds at a rate that leaves the machine's cores to the server. The victim's goodput is
-held against that of a long time alone (`baseline`). It is alone before and after each attack, too: where it did not get
-then what it gets alone, others were using the machine, and the attack is tried again. All tries are recorded.
+held against that of a long time alone (`baseline`); beside what is no abuse but work (WORK) its streams are good when
+they keep the service level of overloads (tests/benchmarks/service_level.py). It is alone before and after each attack,
+too: where it does not get before what it gets alone, others are using the machine, and the attack is tried again; where
+it does not get it after, the attack has not ended. All tries are recorded.
 """
 
 from __future__ import annotations
@@ -23,12 +25,13 @@ from typing import Any, NamedTuple
 
 import grpc
 
+from tests.benchmarks.service_level import ServiceLevel
 from tests.faults.baseline import LEAST_STREAMS, Baseline
-from tests.faults.hostile_requests import ATTACKERS_KEY, ATTACKS, LARGE, VICTIMS_KEY, Attacker
+from tests.faults.hostile_requests import ATTACKERS_KEY, ATTACKS, GUESSES, LARGE, VICTIMS_KEY, WORK, Attacker
 from tests.faults.open_loop import open_loop
 from tests.faults.promises import record
 from tests.faults.server_under_load import server_under_load
-from tests.faults.victim import Victim, Window, victim
+from tests.faults.victim import TOKENS, Served, Victim, Window, victim
 from tests.rpc.server_process import FREE_PORTS, SIMULATED
 
 TENANTS = [
@@ -37,6 +40,9 @@ TENANTS = [
 VICTIMS_RATE = 10.0
 BASELINE_SECONDS = 1.1 * LEAST_STREAMS / VICTIMS_RATE
 TRIES = 3
+LEAST_GOODPUT = 0.9
+LEVEL = ServiceLevel()
+SURPRISES = {"UNKNOWN", "INTERNAL", "UNAVAILABLE", "UNAUTHENTICATED", "DATA_LOSS"}
 
 
 class Outcome(NamedTuple):
@@ -54,20 +60,37 @@ class Outcome(NamedTuple):
     @property
     def goodput(self) -> float:
         """The victim's beside the attack, against that alone."""
-        return self.during.goodput(self.alone.within) / self.alone.goodput
+        found = _at_the_level(self.during) if self.name in WORK else self.during.goodput(self.alone.within)
+        return found / self.alone.goodput
 
     @property
     def noisy(self) -> bool:
-        """Whether others than the attacker hurt the victim."""
-        return not (self.alone.is_quiet(self.before) and self.alone.is_quiet(self.after))
+        """Whether others than the attacker hurt the victim: before the attack has begun."""
+        return not self.alone.is_quiet(self.before)
+
+    @property
+    def lingers(self) -> bool:
+        """Whether the victim is still hurt when the attack is over."""
+        return not self.alone.is_quiet(self.after)
+
+    @property
+    def surprises(self) -> set[str]:
+        """Statuses that no server should give to what the attacker sends."""
+        return self.codes.keys() & (SURPRISES - ({"UNAUTHENTICATED"} if self.name in GUESSES else set()))
+
+    @property
+    def passed(self) -> bool:
+        return self.answers and self.goodput >= LEAST_GOODPUT and not (self.noisy or self.lingers or self.surprises)
 
     def __str__(self) -> str:
         codes = ", ".join(f"{count} {code}" for code, count in self.codes.most_common())
         well = "" if self.answers else "; THE SERVER DOES NOT ANSWER ANY MORE"
+        lingers = "; the victim is still hurt after it" if self.lingers else ""
         noisy = "; the machine was noisy" if self.noisy else ""
         return (
-            f"{self.name}: {self.sent} sent ({codes}); goodput {100 * self.goodput:.0f} %, "
-            f"99 % within {1000 * self.during.slowest:.0f} ms{noisy}{well}"
+            f"{self.name}: {self.sent} sent ({codes}); "
+            f"{100 * self.goodput:.0f} % of the victim's goodput, 99 % of its streams within "
+            f"{1000 * self.during.slowest:.0f} ms{lingers}{noisy}{well}"
         )
 
 
@@ -112,6 +135,18 @@ class Attacks:
             attacker = Attacker(channel)
             await open_loop(times, lambda _: _counted(ATTACKS[name](attacker, chance), codes))
         return len(times), codes
+
+
+def _at_the_level(window: Window) -> float:
+    """The share of streams that keep the service level."""
+    return sum(map(_meets_the_level, window.streams)) / max(len(window.streams), 1)
+
+
+def _meets_the_level(stream: Served) -> bool:
+    first, whole = stream.first_seconds, stream.whole_seconds
+    if first is None or whole is None:
+        return False
+    return first <= LEVEL.first_token_seconds and whole - first <= (TOKENS - 1) * LEVEL.inter_token_seconds
 
 
 async def _quiet(suffering: Victim, seconds: float) -> Window:
@@ -172,12 +207,14 @@ def _tell(tried: Sequence[Sequence[Outcome]], seed: int, recorded: bool) -> None
     print(result)
     if recorded:
         alive = all(outcome.answers for tries in tried for outcome in tries)
+        bad = [outcome.name for outcome in outcomes if not outcome.passed]
+        print(f"not as promised: {bad or 'none'}")
         record(
             "hostile_requests",
             n=sum(len(outcome.during.streams) for outcome in outcomes),
             seed=seed,
             result=result,
-            passed=alive and worst.goodput >= 0.9 and not noisy,
+            passed=alive and not bad,
             tries={tries[0].name: [[round(each.goodput, 3), each.noisy] for each in tries] for tries in tried},
         )
 

@@ -3,8 +3,8 @@
 python -m tests.faults.chaos --calls 100000 --seed 1 [--record]
 
 The load comes in rounds. In each of them calls run while faults happen (safety: nothing wrong may be said); then the
-faults stop, everything must end within a minute, the service must answer as if nothing had been, and hold nothing any
-more (liveness).
+faults stop, everything must end within SETTLING_SECONDS, the service must answer as if nothing had been, and hold
+nothing any more (liveness).
 """
 
 from __future__ import annotations

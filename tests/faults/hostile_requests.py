@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator
 from random import Random
@@ -18,6 +19,9 @@ VICTIMS_KEY, ATTACKERS_KEY = "psk_victim_of_the_attacks", "psk_the_attacker_itse
 
 # As large as a request may be, less a little for its frame.
 LARGEST = (32 << 20) - 4096
+
+MOST_SEQUENCES = 8
+LONG = {"max_tokens": 64, "ignore_eos": True}
 
 Attack = Callable[["Attacker", Random], Awaitable[Any]]
 
@@ -78,6 +82,13 @@ async def _broken_after_good_grammar(attacker: Attacker) -> None:
     await attacker.constrained(grammar='root ::= "yes" | (')
 
 
+async def _many_calls(attacker: Attacker) -> None:
+    calls = (attacker.generate(stopping=LONG) for _ in range(MOST_SEQUENCES))
+    for outcome in await asyncio.gather(*calls, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
+
+
 async def _traversal(attacker: Attacker, chance: Random) -> None:
     name = chance.choice(["../../etc", "/etc/passwd", "a/b", "t:victim", "x" * 1000, "..", "a\N{FULLWIDTH SOLIDUS}b"])
     request = models_pb2.LoadAdapterRequest(name=name, version="1")
@@ -87,9 +98,8 @@ async def _traversal(attacker: Attacker, chance: Random) -> None:
 # Name -> what is sent. No media: the built-in model takes none; test_media_* cover what fetches and decodes them.
 ATTACKS: dict[str, Attack] = {
     "num_sequences far beyond the limit": lambda a, c: a.generate(num_sequences=c.choice([9, 16_384, 2**31 - 1, -1])),
-    "the most sequences, long": lambda a, c: a.generate(
-        num_sequences=8, stopping={"max_tokens": 64, "ignore_eos": True}
-    ),
+    "the most sequences, long": lambda a, c: a.generate(num_sequences=MOST_SEQUENCES, stopping=LONG),
+    "as many sequences, one a call": lambda a, c: _many_calls(a),
     "500 000 stop texts": lambda a, c: a.generate(stopping={"stop": ["no such text"] * 500_000}),
     "stop texts at the limit": lambda a, c: a.generate(stopping={"stop": [f"{n:0128}" for n in range(16)]}),
     "100 000 stop tokens": lambda a, c: a.generate(stopping={"stop_token_ids": list(range(100_000))}),
@@ -138,6 +148,13 @@ ATTACKS: dict[str, Attack] = {
     "another's cache salt": lambda a, c: a.generate(cache_salt="t:victim"),
     "keys that do not exist": lambda a, c: a.guess(c.choice([f"{c.getrandbits(256):x}", VICTIMS_KEY[:-1], "x" * 8000])),
 }
+
+# No abuse but work, as much as the sender's tenant may have done: each step of the engine takes longer for all who are
+# in it, whatever the service does. Promised beside it is the service level of overloads, not that of a server at rest.
+WORK = {"the most sequences, long", "as many sequences, one a call"}
+
+# Whose sender need not be known.
+GUESSES = {"keys that do not exist"}
 
 # Sent once a second: at the rate of the others they would measure how fast this machine copies bytes.
 LARGE = {"text of 32 MiB", "truncation of a long text", "500 000 stop texts", "50 000 bad words", "200 000 biases"}

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import signal
 import sys
 import time
@@ -25,7 +24,7 @@ from penstock.v1 import generation_pb2 as pb
 from penstock.v1.generation_pb2_grpc import GenerationStub
 from tests.faults.percentile import percentile
 from tests.faults.promises import record
-from tests.faults.server_under_load import ServerUnderLoad, cores, server_under_load
+from tests.faults.server_under_load import ServerUnderLoad, cores, pinned_to, server_under_load
 
 BESIDE = 50
 LIMIT_BYTES = 256 << 10
@@ -58,26 +57,31 @@ class Unread:
         )
 
 
-async def never_read(streams: int, tokens: int, seconds: float, *arguments: str, beside: int = BESIDE) -> Unread:
+async def never_read(
+    streams: int, tokens: int, seconds: float, *arguments: str, beside: int = BESIDE, step_ms: float = STEP_MS
+) -> Unread:
     """So many unread streams of so many tokens beside normal ones: the most memory until they end, or for `seconds`."""
     server_core, load_core = cores()
-    if load_core is not None:
-        os.sched_setaffinity(0, {load_core})
-    timing = ("--simulated.step-time-ms", str(STEP_MS), "--simulated.context-length", str(1 << 21))
-    room = ("--simulated.kv-cache-tokens", str(1 << 40), "--simulated.max-concurrent-sequences", "1024")
-    async with (
-        server_under_load(*timing, *room, *arguments, core=server_core) as server,
-        _beside(server, beside) as gaps,
-    ):
-        await asyncio.sleep(min(BEGIN_SECONDS, seconds))
+    with pinned_to(load_core):
+        timing = ("--simulated.step-time-ms", str(step_ms), "--simulated.context-length", str(1 << 21))
+        room = ("--simulated.kv-cache-tokens", str(1 << 40), "--simulated.max-concurrent-sequences", "1024")
+        async with (
+            server_under_load(*timing, *room, *arguments, core=server_core) as server,
+            _beside(server, beside) as gaps,
+        ):
+            return await _measured(server, gaps, streams, tokens, seconds)
+
+
+async def _measured(server: ServerUnderLoad, gaps: list[float], streams: int, tokens: int, seconds: float) -> Unread:
+    await asyncio.sleep(min(BEGIN_SECONDS, seconds))
+    gaps.clear()
+    await asyncio.sleep(min(ALONE_SECONDS, seconds))
+    alone, before = percentile(gaps, 0.99), server.sample().pss
+    async with _not_reading(server.address, streams, tokens):
         gaps.clear()
-        await asyncio.sleep(min(ALONE_SECONDS, seconds))
-        alone, before = percentile(gaps, 0.99), server.sample().pss
-        async with _not_reading(server.address, streams, tokens):
-            gaps.clear()
-            most = await _most_memory(server, streams, seconds)
-            pauses = percentile(gaps, 0.99)
-        slow = sum(line.get("reason") == "SLOW_READER" for line in server.calls())
+        most = await _most_memory(server, streams, seconds)
+        pauses = percentile(gaps, 0.99)
+    slow = sum(line.get("reason") == "SLOW_READER" for line in server.calls())
     growth = most - before
     return Unread(streams, tokens, growth / streams, growth, alone, pauses, slow)
 

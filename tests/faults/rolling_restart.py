@@ -192,6 +192,7 @@ def main() -> None:
             "rolling_restart",
             n=rolled.calls - rolled.calm_calls,
             failures=failures,
+            trials=(rolled.restarts, "restarts"),
             result=result,
             passed=passed,
             seed=given.seed,

@@ -17,8 +17,11 @@ import structlog
 import uvloop
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.trace import Span
 
+from penstock_service import answer
 from penstock_service.admission import Admission
+from penstock_service.call import Call
 from penstock_service.call_log import configure_log
 from penstock_service.engine.base import Engine
 from penstock_service.engine_places import EnginePlace, EnginePlaces
@@ -41,8 +44,26 @@ class NoSpans(SpanExporter):
         return SpanExportResult.SUCCESS
 
 
+class Handlers:
+    """Counts the calls whose handlers have begun and have not left their line yet."""
+
+    def __init__(self) -> None:
+        self.running = 0
+        begin, end = Call.__init__, answer.log_call
+
+        def begun(call: Call, *given: Any, **named: Any) -> None:
+            begin(call, *given, **named)
+            self.running += 1
+
+        def ended(call: Call, span: Span) -> None:
+            self.running -= 1
+            end(call, span)
+
+        Call.__init__, answer.log_call = begun, ended  # type: ignore[method-assign]
+
+
 async def serve(settings: Settings) -> None:
-    engines = ChildEngines()
+    engines, handlers = ChildEngines(), Handlers()
 
     async def load(settings: Settings) -> Engine:
         engine = await engines(settings)
@@ -50,16 +71,16 @@ async def serve(settings: Settings) -> None:
         return engine
 
     async with running_service(settings, load, NoSpans()) as service:
-        await until(_obey(service, engines), service.failure())
+        await until(_obey(service, engines, handlers), service.failure())
 
 
-async def _obey(service: Service, engines: ChildEngines) -> None:
+async def _obey(service: Service, engines: ChildEngines, handlers: Handlers) -> None:
     """Answer what stdin asks, until it ends."""
     commands = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
     while await commands.readline():
-        log.info("state", **state_of(service, engines))
+        log.info("state", **state_of(service, engines), handlers=handlers.running)
 
 
 def state_of(service: Service, engines: ChildEngines) -> dict[str, Any]:

@@ -11,8 +11,8 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -93,3 +93,14 @@ def cores() -> tuple[int | None, int | None]:
     """One core for the server and another for its load, or none where there are fewer than two."""
     free = sorted(os.sched_getaffinity(0))
     return (free[0], free[1]) if len(free) > 1 else (None, None)
+
+
+@contextmanager
+def pinned_to(core: int | None) -> Iterator[None]:
+    """This process, and those it starts, on that core alone; None leaves it where it is."""
+    mine = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, mine if core is None else {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, mine)

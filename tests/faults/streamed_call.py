@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,9 +45,14 @@ class StreamedCall:
 
 
 async def streamed_call(
-    stub: Any, request: pb.GenerateRequest, due: float, metadata: Sequence[tuple[str, str]] = (), timeout: float = 60
+    stub: Any,
+    request: pb.GenerateRequest,
+    due: float,
+    metadata: Sequence[tuple[str, str]] = (),
+    timeout: float = 60,
+    begun: Callable[[], object] = lambda: None,
 ) -> StreamedCall:
-    """Read a stream to its end, whatever that is."""
+    """Read a stream to its end, whatever that is. `begun` is called with each chunk, and at the end."""
     seen = StreamedCall(due, time.monotonic())
     rpc = stub.StreamGenerate(request, metadata=metadata, timeout=timeout)
     try:
@@ -55,9 +60,11 @@ async def streamed_call(
             seen.last = time.monotonic()
             seen.first = seen.first or seen.last
             seen.tokens = chunk.usage.completion_tokens or seen.tokens
+            begun()
     except grpc.aio.AioRpcError:
         await _note_failure(rpc, seen)
     seen.ended = time.monotonic()
+    begun()
     return seen
 
 

@@ -11,7 +11,7 @@ from tests.faults.history import ClientCall, ServerLog, tokens_of
 from tests.faults.promises import record
 
 _DEATHS = ("SIGKILL", "SIGTERM", "SIGSTOP")
-_OF_TOKENS = ("numbers_in_order", "tokens_as_generated")
+_OF_TOKENS = ("numbers_in_order", "tokens_as_generated", "complete_if_ok", "usage_is_what_came")
 _MOST_SHOWN = 40
 
 
@@ -20,7 +20,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.calls: list[ClientCall] = []  # of this round
-        self.accepted = 0
+        self.accepted = self.undisturbed = 0
         self.tokens = 0
         self.breaks: list[Break] = []
         self.outcomes: Counter[str] = Counter()
@@ -38,7 +38,9 @@ class Tally:
         """Judge what both ends say of this round's calls, and begin the next one."""
         for call in self.calls:
             self.breaks.extend(both_ends_agree(call, log))
-            self.accepted += bool(log.of_rpc(call.trace))
+            accepted = bool(log.of_rpc(call.trace))
+            self.accepted += accepted
+            self.undisturbed += accepted and not (call.disturbed or call.carrier_broke)
         self._tell_more({call.trace: call for call in self.calls}, log)
         self.breaks.extend(nobody_called((call.trace for call in self.calls), log))
         self.breaks.extend(log_is_clean(log.suspicious))
@@ -71,6 +73,7 @@ class Tally:
     def report(self) -> Iterator[str]:
         """The run in lines."""
         yield f"{self.accepted} accepted calls, {self.tokens} tokens, {len(self.breaks)} breaks"
+        yield f"of the calls {self.undisturbed} had nothing done to their connection that would excuse UNAVAILABLE"
         yield f"faults: {', '.join(f'{count} {fault}' for fault, count in sorted(self.faults.items()))}"
         yield from (f"{count:7} {outcome}" for outcome, count in self.outcomes.most_common())
         broken = Counter(each.invariant for each in self.breaks)
@@ -81,10 +84,13 @@ class Tally:
         """Write the results of the promises that the run measures."""
         broken = len(self.breaks)
         result = (
-            f"{broken} breaks under {self.faults.total()} faults, {self.deaths} of them deaths and hangs of the engine"
+            f"{broken} breaks under {self.faults.total()} faults, {self.deaths} of them deaths and hangs of the "
+            f"engine; nothing was done to the connections of {self.undisturbed} of the calls"
         )
         more: dict[str, Any] = {"faults": dict(self.faults), "outcomes": dict(self.outcomes)}
         record("one_status", n=self.accepted, failures=broken, result=result, passed=not broken, seed=seed, **more)
         wrong = sum(each.invariant in _OF_TOKENS for each in self.breaks)
-        result = f"{wrong} lost, doubled or wrong"
-        record("tokens_in_order", n=self.tokens, failures=wrong, result=result, passed=not wrong, seed=seed)
+        result, calls = f"{wrong} lost, doubled or wrong", (self.accepted, "calls")
+        record(
+            "tokens_in_order", n=self.tokens, failures=wrong, trials=calls, result=result, passed=not wrong, seed=seed
+        )

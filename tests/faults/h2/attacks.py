@@ -17,8 +17,8 @@ import asyncio
 import functools
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from random import Random
 from typing import NamedTuple
 
@@ -26,6 +26,7 @@ from tests.faults.h2 import floods, holds
 from tests.faults.h2.floods import Attack, Sent, flood
 from tests.faults.h2.observed_server import Held, ObservedServer, observed_server
 from tests.faults.promises import record
+from tests.faults.server_under_load import pinned_to
 from tests.faults.victim import Victim, Window, victim
 
 MAX_MESSAGE_BYTES = 4 << 20
@@ -76,6 +77,11 @@ class Outcome(NamedTuple):
         """The victim's, against its own when it was alone."""
         within = max(2 * self.alone.slowest, GOOD_SECONDS)
         return self.during.goodput(within) / max(self.alone.goodput(within), 1e-9)
+
+    @property
+    def made(self) -> bool:
+        """Whether anything of it was sent."""
+        return self.sent.units > 0
 
     @property
     def clean(self) -> bool:
@@ -138,29 +144,19 @@ async def attacks(
     names: Sequence[str], seconds: float, tries: int, seed: int, found: Callable[[list[Outcome]], None]
 ) -> None:
     """One after the other on one server, beside one victim; `found` hears of each, with all its tries."""
+    own = os.sched_getaffinity(0)
     async with observed_server(max_message_bytes=MAX_MESSAGE_BYTES) as server, AsyncExitStack() as stack:
-        with pinned_to(-1):
+        with pinned_to(max(own)):
             suffering = await stack.enter_async_context(victim(server.address))
         await suffering.window(time.monotonic(), time.monotonic() + 2)  # all is warm
         print(HEAD)
         for name in names:
-            with pinned_to(0):
+            with pinned_to(min(own)):
                 outcomes = []
                 for number in range(tries):
                     outcomes.append(await attack(name, server, suffering, seconds, Random(f"{seed} {name} {number}")))
                     print(outcomes[-1].row(), flush=True)
             found(outcomes)
-
-
-@contextmanager
-def pinned_to(which: int) -> Iterator[None]:
-    """This process, and those it starts, on one of its cores alone."""
-    mine = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {sorted(mine)[which]})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, mine)
 
 
 async def main() -> None:
@@ -184,13 +180,14 @@ def _record(seed: int, outcomes: Sequence[Outcome]) -> None:
     middle = median(outcomes)
     alone, during = (round(1000 * window.slowest) for window in (middle.alone, middle.during))
     tries = ", ".join(f"{100 * outcome.goodput:.0f}" for outcome in outcomes)
+    made = f"{middle.sent.units} sent on {middle.sent.connections} connections"
     record(
         "victim_goodput",
         case=middle.name,
         n=sum(len(outcome.during.streams) for outcome in outcomes),
         seed=seed,
-        result=f"{100 * middle.goodput:.0f} %, the median of {tries}; p99 {during} ms, {alone} ms without it",
-        passed=middle.goodput >= 0.9 and all(outcome.clean for outcome in outcomes),
+        result=f"{100 * middle.goodput:.0f} %, the median of {tries}; p99 {during} ms, {alone} ms without it; {made}",
+        passed=middle.goodput >= 0.9 and all(outcome.clean and outcome.made for outcome in outcomes),
     )
 
 
