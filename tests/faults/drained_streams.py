@@ -44,6 +44,7 @@ class Drained:
     streams: int = 0
     lost: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)  # whatever else was not as promised
+    met_the_end: list[StreamedCall] = field(default_factory=list)  # further calls that the closing port cut off
     unready: list[float] = field(default_factory=list)
     refusals: list[float] = field(default_factory=list)  # how long each took its caller
     exits: list[float] = field(default_factory=list)
@@ -54,15 +55,15 @@ class Drained:
             mine.extend(more)
 
     def _lists(self) -> tuple[list[Any], ...]:
-        return self.lost, self.wrong, self.unready, self.refusals, self.exits
+        return self.lost, self.wrong, self.met_the_end, self.unready, self.refusals, self.exits
 
     def __str__(self) -> str:
         unready, refusals = max(self.unready, default=0.0), percentile(self.refusals, 0.99)
         return (
             f"{self.streams} streams in {len(self.exits)} drains, {len(self.lost)} lost {self.lost[:5]}; not ready "
             f"after {1000 * unready:.0f} ms at most; {len(self.refusals)} further calls refused, p99 "
-            f"{1000 * refusals:.1f} ms; gone after {max(self.exits, default=0):.1f} s at most; {len(self.wrong)} "
-            f"surprises {self.wrong[:5]}"
+            f"{1000 * refusals:.1f} ms, {len(self.met_the_end)} met the closing port; gone after "
+            f"{max(self.exits, default=0):.1f} s at most; {len(self.wrong)} surprises {self.wrong[:5]}"
         )
 
 
@@ -105,7 +106,11 @@ def _judged(
         if not call.succeeded or call.tokens != length:
             drained.lost.append(f"{call.code.name} {call.reason} after {call.tokens} of {length}")
     drained.refusals = [call.ended - call.due for call in asked if call.reason]
-    drained.wrong = [f"asked on: {call.code.name} {call.reason}" for call in asked if not _refused(call)]
+    drained.met_the_end = [call for call in asked if _cut_off(call)]
+    drained.wrong = [
+        f"asked on: {call.code.name} {call.reason}" for call in asked if not (_refused(call) or _cut_off(call))
+    ]
+    drained.wrong += ["more than one of them met the closing port"] * (len(drained.met_the_end) > 1)
     drained.wrong += [f"exit status {code}"] * (code != 0)
     drained.wrong += ["nothing was refused while it drained"] * (not drained.refusals)
     return drained
@@ -114,6 +119,11 @@ def _judged(
 def _refused(call: StreamedCall) -> bool:
     """As it must be from the first refusal on. When the server is gone, gRPC itself refuses, without a reason."""
     return call.code is grpc.StatusCode.UNAVAILABLE and call.reason in ("", REFUSAL)
+
+
+def _cut_off(call: StreamedCall) -> bool:
+    """On its way while the port closed: gRPC cancels what it has not given to a handler (docs/operating.md)."""
+    return call.code is grpc.StatusCode.CANCELLED and not call.reason
 
 
 async def _ask_on(stub: Any, server: ServerUnderLoad) -> list[StreamedCall]:
@@ -177,7 +187,9 @@ def main() -> None:
     print(total)
     if given.record:
         passed, failures = not (total.lost or total.wrong), len(total.lost)
-        result = f"{failures} lost in {len(total.exits)} drains"
+        result = (
+            f"{failures} lost in {len(total.exits)} drains; {len(total.met_the_end)} further calls met a closing port"
+        )
         record(
             "drain_loses_none",
             n=total.streams,

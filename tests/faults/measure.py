@@ -40,7 +40,7 @@ MEASUREMENTS = {
     "tests.faults.cut_streams": Measurement(8, "--cuts 200"),
     "tests.faults.h2.attacks": Measurement(25, '--only "PING flood" --seconds 2'),
     "tests.faults.chaos": Measurement(15, "--calls 500 --at-once 48"),
-    "tests.faults.soak": Measurement(42, "--seconds 30"),
+    "tests.faults.soak": Measurement(61, "--seconds 30"),
     "tests.faults.attacks": Measurement(13, '--only "deep schemas" --seconds 3'),
     "tests.faults.saturated --seconds 600 --long-steps": Measurement(10, "--seconds 10 --long-steps"),
     "tests.faults.saturated --seconds 600 --real": Measurement(12, "--seconds 10 --real"),
