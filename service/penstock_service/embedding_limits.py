@@ -10,6 +10,7 @@ from penstock.v1.generation_pb2 import EmbedInput, EmbedRequest
 from penstock_service.errors import InvalidRequest, Violation
 from penstock_service.limit_check import Checker
 from penstock_service.limit_table import Limit, ModelLimits, Range, limits_of
+from penstock_service.limits import text_bytes, too_many_bytes
 from penstock_service.request_rules import CALLERS_NAME
 
 _AS_IN_GENERATE = ("model", "request_id", "prompt_options.truncate_tokens")
@@ -31,9 +32,9 @@ def check_input(given: EmbedInput, limits: ModelLimits) -> None:
         violations.append(Violation("input", "is missing: set text or token_ids"))
     if violations:
         raise InvalidRequest(violations)
-    if (size := len(given.text.encode())) > limits.max_prompt_bytes:
-        text = f"has {size} bytes; more than {limits.max_prompt_bytes} cannot fit the model's context"
-        raise InvalidRequest([Violation("text", text)], reason="CONTEXT_LENGTH")
+    most = limits.max_prompt_bytes
+    if (size := text_bytes(given.text, enough=most)) > most:
+        raise InvalidRequest([Violation("text", too_many_bytes(size, most))], reason="CONTEXT_LENGTH")
 
 
 def check_input_length(tokens: int, field: str, limits: ModelLimits) -> None:

@@ -3,10 +3,10 @@
 python -m tests.faults.attacks [--seconds 10] [--rate 20] [--only NAME] [--record]      on vLLM, the built-in model
 
 Each attack is sent for some seconds at a rate that leaves the machine's cores to the server. The victim's goodput is
-held against that of a long time alone (`baseline`); beside what is no abuse but work (WORK) its streams are good when
-they keep the service level of overloads (tests/benchmarks/service_level.py). It is alone before and after each attack,
-too: where it does not get before what it gets alone, others are using the machine, and the attack is tried again; where
-it does not get it after, the attack has not ended. All tries are recorded.
+held against that of a long time alone (`baseline`); beside what is no abuse but work, against that beside the same work
+in plain calls (PLAIN). It is alone before and after each attack, too: where it does not get before what it gets alone,
+others are using the machine, and the attack is tried again; where it does not get it after, the attack has not ended.
+All tries are recorded.
 """
 
 from __future__ import annotations
@@ -25,13 +25,12 @@ from typing import Any, NamedTuple
 
 import grpc
 
-from tests.benchmarks.service_level import ServiceLevel
 from tests.faults.baseline import LEAST_STREAMS, Baseline
-from tests.faults.hostile_requests import ATTACKERS_KEY, ATTACKS, GUESSES, LARGE, VICTIMS_KEY, WORK, Attacker
+from tests.faults.hostile_requests import ATTACKERS_KEY, ATTACKS, GUESSES, LARGE, PLAIN, VICTIMS_KEY, Attack, Attacker
 from tests.faults.open_loop import open_loop
 from tests.faults.promises import record
 from tests.faults.server_under_load import server_under_load
-from tests.faults.victim import TOKENS, Served, Victim, Window, victim
+from tests.faults.victim import Victim, Window, victim
 from tests.rpc.server_process import FREE_PORTS, SIMULATED
 
 TENANTS = [
@@ -41,7 +40,6 @@ VICTIMS_RATE = 10.0
 BASELINE_SECONDS = 1.1 * LEAST_STREAMS / VICTIMS_RATE
 TRIES = 3
 LEAST_GOODPUT = 0.9
-LEVEL = ServiceLevel()
 SURPRISES = {"UNKNOWN", "INTERNAL", "UNAVAILABLE", "UNAUTHENTICATED", "DATA_LOSS"}
 
 
@@ -56,12 +54,15 @@ class Outcome(NamedTuple):
     during: Window
     after: Window
     answers: bool  # whether the server answers when the attack is over
+    plain: Window | None  # beside the same work in plain calls, of what is no abuse but work
 
     @property
     def goodput(self) -> float:
-        """The victim's beside the attack, against that alone."""
-        found = _at_the_level(self.during) if self.name in WORK else self.during.goodput(self.alone.within)
-        return found / self.alone.goodput
+        """The victim's beside the attack, against that alone; or within what 99 of 100 took beside plain calls."""
+        if self.plain is None:
+            return self.during.goodput(self.alone.within) / self.alone.goodput
+        within = max(self.alone.within, self.plain.slowest)
+        return self.during.goodput(within) / self.plain.goodput(within)
 
     @property
     def noisy(self) -> bool:
@@ -79,8 +80,14 @@ class Outcome(NamedTuple):
         return self.codes.keys() & (SURPRISES - ({"UNAUTHENTICATED"} if self.name in GUESSES else set()))
 
     @property
+    def starves(self) -> bool:
+        """Whether plain calls of another tenant left the victim without answers."""
+        return self.plain is not None and any(each.whole_seconds is None for each in self.plain.streams)
+
+    @property
     def passed(self) -> bool:
-        return self.answers and self.goodput >= LEAST_GOODPUT and not (self.noisy or self.lingers or self.surprises)
+        hurts = self.noisy or self.lingers or self.starves or self.surprises
+        return self.answers and self.goodput >= LEAST_GOODPUT and not hurts
 
     def __str__(self) -> str:
         codes = ", ".join(f"{count} {code}" for code, count in self.codes.most_common())
@@ -88,10 +95,15 @@ class Outcome(NamedTuple):
         lingers = "; the victim is still hurt after it" if self.lingers else ""
         noisy = "; the machine was noisy" if self.noisy else ""
         return (
-            f"{self.name}: {self.sent} sent ({codes}); "
-            f"{100 * self.goodput:.0f} % of the victim's goodput, 99 % of its streams within "
-            f"{1000 * self.during.slowest:.0f} ms{lingers}{noisy}{well}"
+            f"{self.name}: {self.sent} sent ({codes}); {100 * self.goodput:.0f} % of the victim's goodput, "
+            f"{self.times}{lingers}{noisy}{well}"
         )
+
+    @property
+    def times(self) -> str:
+        """How long the victim's streams took, in words."""
+        plain = f", {1000 * self.plain.slowest:.0f} ms beside plain calls" if self.plain is not None else ""
+        return f"99 % of its streams within {1000 * self.during.slowest:.0f} ms{plain}"
 
 
 @dataclass(frozen=True)
@@ -119,34 +131,23 @@ class Attacks:
         return tries
 
     async def _once(self, name: str, suffering: Victim, alone: Baseline) -> Outcome:
-        before, began = await _quiet(suffering, self.seconds / 3), time.monotonic()
-        sent, codes = await self._send(name)
-        during = await suffering.window(began, time.monotonic())
+        plain = (await self._beside(name, PLAIN[name], suffering))[0] if name in PLAIN else None
+        before = await _quiet(suffering, self.seconds / 3)
+        during, codes = await self._beside(name, ATTACKS[name], suffering)
         answers = await _answers(self.address)
         after = await _quiet(suffering, self.seconds / 3)
-        return Outcome(name, sent, codes, alone, before, during, after, answers)
+        return Outcome(name, codes.total(), codes, alone, before, during, after, answers, plain)
 
-    async def _send(self, name: str) -> tuple[int, Counter[str]]:
-        """Send an attack for so long, and wait for its answers."""
+    async def _beside(self, name: str, attack: Attack, suffering: Victim) -> tuple[Window, Counter[str]]:
+        """What the victim gets while it is sent for so long and until it is answered, and the answers."""
         codes: Counter[str] = Counter()
         chance, rate = Random(f"{self.seed} {name}"), min(self.rate, 1.0) if name in LARGE else self.rate
         times = [number / rate for number in range(math.ceil(rate * self.seconds))]
+        began = time.monotonic()
         async with grpc.aio.insecure_channel(self.address, options=[("grpc.max_send_message_length", -1)]) as channel:
             attacker = Attacker(channel)
-            await open_loop(times, lambda _: _counted(ATTACKS[name](attacker, chance), codes))
-        return len(times), codes
-
-
-def _at_the_level(window: Window) -> float:
-    """The share of streams that keep the service level."""
-    return sum(map(_meets_the_level, window.streams)) / max(len(window.streams), 1)
-
-
-def _meets_the_level(stream: Served) -> bool:
-    first, whole = stream.first_seconds, stream.whole_seconds
-    if first is None or whole is None:
-        return False
-    return first <= LEVEL.first_token_seconds and whole - first <= (TOKENS - 1) * LEVEL.inter_token_seconds
+            await open_loop(times, lambda _: _counted(attack(attacker, chance), codes))
+        return await suffering.window(began, time.monotonic()), codes
 
 
 async def _quiet(suffering: Victim, seconds: float) -> Window:
@@ -200,9 +201,10 @@ async def main() -> None:
 def _tell(tried: Sequence[Sequence[Outcome]], seed: int, recorded: bool) -> None:
     outcomes = [tries[-1] for tries in tried]
     worst, noisy = min(outcomes, key=lambda outcome: outcome.goodput), sum(outcome.noisy for outcome in outcomes)
+    work = "".join(f"; {each.name}: {each.times}" for each in outcomes if each.plain is not None)
     result = (
         f"{len(outcomes)} attacks of {sum(outcome.sent for outcome in outcomes)} requests; the victim kept "
-        f"{100 * worst.goodput:.0f} % at the worst ({worst.name}); {worst.alone}; {noisy} on a noisy machine"
+        f"{100 * worst.goodput:.0f} % at the worst ({worst.name}); {worst.alone}{work}; {noisy} on a noisy machine"
     )
     print(result)
     if recorded:

@@ -52,6 +52,15 @@ def test_a_prompt_is_refused_by_its_bytes_not_its_characters(text: str) -> None:
     assert violations(pb.GenerateRequest(prompt=text)) == (["prompt"] if len(text.encode()) > 512 else [])
 
 
+@pytest.mark.parametrize(
+    ("prompt", "size"),
+    [("é" * 300, "600"), ("a" * (2 << 20), f"at least {2 << 20}"), ("é" * (2 << 20), f"at least {2 << 20}")],
+)
+def test_a_large_text_is_refused_by_its_characters_which_are_bytes_at_the_least(prompt: str, size: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"prompt: has {size} bytes; more than 512 cannot fit"):
+        check(pb.GenerateRequest(prompt=prompt), LIMITS)
+
+
 @pytest.mark.parametrize(("tokens", "fits"), [(1, True), (127, True), (128, False), (10_000, False)])
 def test_a_prompt_must_leave_room_for_one_token(tokens: int, fits: bool) -> None:
     if fits:
