@@ -5,8 +5,8 @@ python -m tests.faults.attacks [--seconds 10] [--rate 20] [--only NAME] [--recor
 Each attack is sent for some seconds at a rate that leaves the machine's cores to the server. The victim's goodput is
 held against that of a long time alone (`baseline`); beside what is no abuse but work, against that beside the same work
 in plain calls (PLAIN). It is alone before and after each attack, too: where it does not get before what it gets alone,
-others are using the machine, and the attack is tried again; where it does not get it after, the attack has not ended.
-All tries are recorded.
+others are using the machine, and the try does not count; where it does not get it after, the attack has not ended. An
+attack that hurts is tried twice more, and the median counts. All tries are recorded.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ TENANTS = [
 ]
 VICTIMS_RATE = 10.0
 BASELINE_SECONDS = 1.1 * LEAST_STREAMS / VICTIMS_RATE
-TRIES = 3
+TRIES = 3  # that count
+MOST_TRIES = 6
 LEAST_GOODPUT = 0.9
 SURPRISES = {"UNKNOWN", "INTERNAL", "UNAVAILABLE", "UNAUTHENTICATED", "DATA_LOSS"}
 
@@ -116,7 +117,7 @@ class Attacks:
     seed: int
 
     async def run(self, names: Sequence[str]) -> list[list[Outcome]]:
-        """The tries of each of them, beside one victim. The last try of each counts."""
+        """The tries of each of them, beside one victim."""
         async with victim(self.address, VICTIMS_RATE, key=VICTIMS_KEY) as suffering:
             await _quiet(suffering, 2)  # its process, its connection and the engine are warm
             alone = await _baseline(suffering)
@@ -125,7 +126,7 @@ class Attacks:
 
     async def _tries(self, name: str, suffering: Victim, alone: Baseline) -> list[Outcome]:
         tries: list[Outcome] = []
-        while len(tries) < TRIES and (not tries or tries[-1].noisy):
+        while len(tries) < MOST_TRIES and not _decided(tries):
             tries.append(await self._once(name, suffering, alone))
             print(tries[-1], flush=True)
         return tries
@@ -148,6 +149,17 @@ class Attacks:
             attacker = Attacker(channel)
             await open_loop(times, lambda _: _counted(attack(attacker, chance), codes))
         return await suffering.window(began, time.monotonic()), codes
+
+
+def _decided(tries: Sequence[Outcome]) -> bool:
+    quiet = [each for each in tries if not each.noisy]
+    return len(quiet) == TRIES or any(each.passed for each in quiet[:1])
+
+
+def counted(tries: Sequence[Outcome]) -> Outcome:
+    """The median of those that count, the worse one of two; a noisy one where all are."""
+    quiet = sorted((each for each in tries if not each.noisy), key=lambda each: each.goodput)
+    return quiet[(len(quiet) - 1) // 2] if quiet else tries[-1]
 
 
 async def _quiet(suffering: Victim, seconds: float) -> Window:
@@ -199,7 +211,7 @@ async def main() -> None:
 
 
 def _tell(tried: Sequence[Sequence[Outcome]], seed: int, recorded: bool) -> None:
-    outcomes = [tries[-1] for tries in tried]
+    outcomes = [counted(tries) for tries in tried]
     worst, noisy = min(outcomes, key=lambda outcome: outcome.goodput), sum(outcome.noisy for outcome in outcomes)
     work = "".join(f"; {each.name}: {each.times}" for each in outcomes if each.plain is not None)
     result = (
@@ -208,15 +220,15 @@ def _tell(tried: Sequence[Sequence[Outcome]], seed: int, recorded: bool) -> None
     )
     print(result)
     if recorded:
-        alive = all(outcome.answers for tries in tried for outcome in tries)
-        bad = [outcome.name for outcome in outcomes if not outcome.passed]
-        print(f"not as promised: {bad or 'none'}")
+        wrong = [each.name for tries in tried for each in tries if each.surprises or not each.answers]
+        bad = dict.fromkeys([*wrong, *(each.name for each in outcomes if not each.passed)])
+        print(f"not as promised: {list(bad) or 'none'}")
         record(
             "hostile_requests",
             n=sum(len(outcome.during.streams) for outcome in outcomes),
             seed=seed,
             result=result,
-            passed=alive and not bad,
+            passed=not bad,
             tries={tries[0].name: [[round(each.goodput, 3), each.noisy] for each in tries] for tries in tried},
         )
 

@@ -205,9 +205,9 @@ PROMISES: dict[str, Promise] = {
         ">= 90 % of a victim's goodput without them",
         "vLLM with the built-in model; a victim's steady load beside each attack of the list in the module; the "
         "worst one counts, and none may get INTERNAL, UNKNOWN or UNAVAILABLE. Good is a stream that is whole within "
-        "three times the median alone. As many sequences as the limits permit are no abuse but work, and to share an "
-        "engine takes its time: beside them good is what is whole within the time that 99 of 100 took beside as many "
-        "plain calls",
+        "three times the median alone. An attack that hurts is tried twice more, and the median of the three counts. "
+        "As many sequences as the limits permit are no abuse but work, and to share an engine takes its time: beside "
+        "them good is what is whole within the time that 99 of 100 took beside as many plain calls",
         "calls",
         "python -m tests.faults.attacks --record",
         least_n=3_000,
