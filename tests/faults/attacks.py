@@ -126,7 +126,7 @@ class Attacks:
 
     async def _tries(self, name: str, suffering: Victim, alone: Baseline) -> list[Outcome]:
         tries: list[Outcome] = []
-        while len(tries) < MOST_TRIES and not _decided(tries):
+        while len(tries) < MOST_TRIES and not decided(tries):
             tries.append(await self._once(name, suffering, alone))
             print(tries[-1], flush=True)
         return tries
@@ -151,7 +151,8 @@ class Attacks:
         return await suffering.window(began, time.monotonic()), codes
 
 
-def _decided(tries: Sequence[Outcome]) -> bool:
+def decided(tries: Sequence[Outcome]) -> bool:
+    """Whether the first try that counts has passed, or as many count as there may be."""
     quiet = [each for each in tries if not each.noisy]
     return len(quiet) == TRIES or any(each.passed for each in quiet[:1])
 
