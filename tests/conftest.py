@@ -19,6 +19,14 @@ from penstock_service.engine.loading import load_engine
 from penstock_service.service import Load, Service, running_service
 from penstock_service.settings import Settings
 
+# What they hold against each other is told when it differs.
+pytest.register_assert_rewrite(
+    "tests.rpc.answer_checks",
+    "tests.rpc.error_details",
+    "tests.rpc.field_effects",
+    "tests.rpc.generation_status",
+)
+
 # An example that takes long tells of the machine, which is shared, and not of what is tested.
 settings.register_profile("shared machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared machine")
