@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 # Student's t for 95 % by degrees of freedom.
@@ -46,7 +47,7 @@ def trend(times: Sequence[float], values: Sequence[float]) -> Trend:
 
 
 def _blocks(samples: Sequence[float]) -> list[float]:
-    """The means of neighbours, at most _BLOCKS of them; a rest at the end is left out."""
-    size = max(math.ceil(len(samples) / _BLOCKS), 1)
-    whole = len(samples) - len(samples) % size
-    return [sum(samples[at : at + size]) / size for at in range(0, whole, size)]
+    """The means of neighbours: at most _BLOCKS of them, alike in size but for one sample."""
+    count = min(len(samples), _BLOCKS)
+    bounds = [len(samples) * number // count for number in range(count + 1)] if count else []
+    return [sum(samples[begin:end]) / (end - begin) for begin, end in pairwise(bounds)]

@@ -2,6 +2,8 @@
 
 from random import Random
 
+import pytest
+
 from tests.faults.trend import trend
 
 
@@ -32,6 +34,18 @@ def test_neighbours_that_tell_the_same_do_not_make_it_surer() -> None:
     often = trend([at / 60 for at in range(1800)], [values[at // 60] for at in range(1800)])
 
     assert often.margin > 0.9 * seldom.margin
+
+
+@pytest.mark.parametrize("samples", [1795, 1799, 1800, 1801])
+def test_what_grows_at_the_very_end_is_seen(samples: int) -> None:
+    times = [float(second) for second in range(samples)]
+
+    assert trend(times, [0.0] * (samples - 1) + [1e6]).slope > 0
+    assert trend(times, [1e6] + [0.0] * (samples - 1)).slope < 0
+
+
+def test_no_sample_has_no_slope() -> None:
+    assert trend([], []) == (0.0, float("inf"))
 
 
 def test_two_samples_tell_nothing() -> None:
