@@ -46,10 +46,12 @@ class Estimates:
                 call.model, call.engine = model.name, model.engine
                 need = await _need(request.request, engine, model)
                 return self._response(need, request.request.priority, call, engine)
-        except (Unavailable, QuotaExceeded) as refusal:
-            if isinstance(refusal, QuotaExceeded) and self._door.quota_refusal(call) is None:
-                raise  # too many that read prompts at a time, of which Generate is none
+        except Unavailable as refusal:
             return EstimateResponse(admitted=False, refusal=rpc_status(refusal))
+        except QuotaExceeded:
+            if (generates := self._door.quota_refusal(call)) is None:
+                raise  # too many that read prompts at a time, of which Generate is none
+            return EstimateResponse(admitted=False, refusal=rpc_status(generates))
 
     def _response(self, need: Need, priority: int, call: Call, engine: Engine) -> EstimateResponse:
         asked = asked_by(call, engine.model, need.sequences, need.prompts)
@@ -71,7 +73,7 @@ async def _need(request: GenerateRequest, engine: Engine, model: Model) -> Need:
     needs = []
     for position, one in enumerate(inputs_of(request)):
         with within(f"batch.inputs[{position}]"):
-            await off_loop_if_long(one, partial(check_with_features, one, model))
+            await off_loop_if_long(one, partial(check_with_features, one, model), input_of_batch=True)
             needs.append(await _need_of_one(one, engine))
     return Need(
         [tokens for need in needs for tokens in need.prompts],

@@ -66,7 +66,11 @@ class Generations:
                 )
             model = engine.model
             with self._waits_no_longer_if_wrong(request, model, admitted):
-                tokens = await off_loop_if_long(request, lambda: self._checked(request, model, unary=not streamed))
+                tokens = await off_loop_if_long(
+                    request,
+                    lambda: self._checked(request, model, unary=not streamed),
+                    input_of_batch=admitted is not None,
+                )
             key, version = (adapter.key, adapter.version) if adapter is not None else (None, None)
             call.model, call.engine, call.request_id = key or model.name, model.engine, request.request_id
             with (

@@ -1,16 +1,22 @@
 """Keeps the event loop free of conversations with many parts: to look at one takes Python some 20 µs for each message.
 
 They are looked at by a single thread. It takes turns with the loop's thread, of which there are then two and not many
-that want the interpreter; see SWITCH_SECONDS for how long it keeps the loop waiting.
+that want the interpreter; see SWITCH_SECONDS for how long it keeps the loop waiting. What waits for the thread has no
+place and no quota yet, so each tenant has a bound of its own.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import chain
 from typing import TypeVar
 
-from penstock.v1.generation_pb2 import Conversation, GenerateRequest
+from penstock.v1.generation_pb2 import GenerateRequest
+from penstock_service.errors import Overloaded
 from penstock_service.limit_table import MOST_BATCH_INPUTS
+from penstock_service.tenant import caller
 
 T = TypeVar("T")
 
@@ -19,30 +25,49 @@ T = TypeVar("T")
 SWITCH_SECONDS = 0.0005
 # Messages, parts and tool calls together: 2 ms.
 MOST_ON_LOOP = 192
+# The same of an input of a batch, whose inputs come one right after the other.
+MOST_ON_LOOP_OF_INPUT = MOST_ON_LOOP // MOST_BATCH_INPUTS
+# Of all that one tenant has with the thread, about half a second.
+MOST_OF_TENANT = 1 << 15
 
 _thread = ThreadPoolExecutor(1, thread_name_prefix="long conversations")
+_of_tenants: Counter[str] = Counter()
 
 
-async def off_loop_if_long(request: GenerateRequest, look: Callable[[], T]) -> T:
-    """What `look` makes of the request."""
-    if not is_long(request):
+async def off_loop_if_long(request: GenerateRequest, look: Callable[[], T], input_of_batch: bool = False) -> T:
+    """What `look` makes of the request. Raises Overloaded where the caller's tenant has too much looked at already."""
+    size = _entries(request)
+    if size <= (MOST_ON_LOOP_OF_INPUT if input_of_batch else MOST_ON_LOOP):
         return look()
-    return await asyncio.get_running_loop().run_in_executor(_thread, look)
+    with _among_tenants(caller.get().name, size):
+        return await asyncio.get_running_loop().run_in_executor(_thread, look)
 
 
 def is_long(request: GenerateRequest) -> bool:
     """Whether its conversations, one or those of a batch, have too much for the event loop."""
-    conversations = (request.conversation, *(one.conversation for one in request.batch.inputs[:MOST_BATCH_INPUTS]))
-    left = MOST_ON_LOOP
-    for conversation in conversations:
-        left -= _entries(conversation, left)
-        if left < 0:
-            return True
-    return False
+    return _entries(request) > MOST_ON_LOOP
 
 
-def _entries(conversation: Conversation, most: int) -> int:
-    messages = conversation.messages
-    if len(messages) > most:
-        return len(messages)
-    return len(messages) + sum(len(message.content) + len(message.tool_calls) for message in messages)
+@contextmanager
+def _among_tenants(tenant: str, size: int) -> Iterator[None]:
+    """Count what the tenant has with the thread. One conversation is taken whatever its size."""
+    if _of_tenants[tenant] and _of_tenants[tenant] + size > MOST_OF_TENANT:
+        raise Overloaded("too many long conversations wait to be looked at")
+    _of_tenants[tenant] += size
+    try:
+        yield
+    finally:
+        _of_tenants[tenant] -= size
+        if not _of_tenants[tenant]:
+            del _of_tenants[tenant]
+
+
+def _entries(request: GenerateRequest) -> int:
+    """Messages, parts and tool calls; of very many messages these alone, for to look into them is what takes long."""
+    inputs = request.batch.inputs[:MOST_BATCH_INPUTS]
+    conversations = [request.conversation, *(one.conversation for one in inputs)]
+    messages = sum(len(conversation.messages) for conversation in conversations)
+    if messages > MOST_ON_LOOP:
+        return messages
+    said = chain.from_iterable(conversation.messages for conversation in conversations)
+    return messages + sum(len(message.content) + len(message.tool_calls) for message in said)

@@ -6,6 +6,7 @@ Whoever reaches the port can open connections, and each has a thread of the serv
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -16,7 +17,7 @@ from prometheus_client.registry import Collector
 from penstock_service.configuration import PortTaken
 
 MOST_CONNECTIONS = 16
-SILENCE_SECONDS = 10.0
+MOST_SECONDS = 10.0
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -29,24 +30,35 @@ class _Server(ThreadingMixIn, WSGIServer):
         super().__init__(*args)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if self._room.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
+        if not self._room.acquire(blocking=False):
             self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread to be had
+            self._room.release()
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
+        cut = threading.Timer(MOST_SECONDS, _cut, [request])
         try:
+            cut.start()
             super().process_request_thread(request, client_address)
         finally:
+            cut.cancel()
             self._room.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A peer that is silent, or gone, is nothing to log."""
+        """A peer that is slow, or gone, is nothing to log."""
+
+
+def _cut(connection: socket.socket) -> None:
+    """End it however busy it is; its thread hears of it."""
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(WSGIRequestHandler):
-    timeout = SILENCE_SECONDS
-
     def log_message(self, format: str, *args: Any) -> None:
         """Scrapes are not logged."""
 

@@ -1,7 +1,7 @@
 """How many tokens a prompt is likely to have, before anybody tokenizes it. Pure: it learns from what has ended."""
 
 from penstock.v1.generation_pb2 import EmbedInput, GenerateRequest
-from penstock_service.limits import prompt_bytes
+from penstock_service.limits import prompt_bytes, text_bytes
 from penstock_service.long_conversations import is_long
 from penstock_service.moving_mean import MovingMean
 
@@ -22,11 +22,13 @@ class PromptEstimate:
         most = context_length
         if request.prompt_options.HasField("truncate_tokens"):
             most = min(most, request.prompt_options.truncate_tokens)
-        return min(len(request.token_ids.ids) or self._of_bytes(prompt_bytes(request)), most)
+        enough = most / _LEAST_TOKENS_PER_BYTE
+        return min(len(request.token_ids.ids) or self._of_bytes(prompt_bytes(request, enough)), most)
 
     def tokens_to_embed(self, given: EmbedInput, context_length: int) -> int:
         """Of one input."""
-        return min(len(given.token_ids.ids) or self._of_bytes(len(given.text.encode())), context_length)
+        enough = context_length / _LEAST_TOKENS_PER_BYTE
+        return min(len(given.token_ids.ids) or self._of_bytes(text_bytes(given.text, enough)), context_length)
 
     def learn(self, request: GenerateRequest, tokens: int) -> None:
         """A prompt turned out to have so many."""

@@ -1,7 +1,8 @@
 """The port of the metrics gives nobody more than a few connections, and none for long."""
 
 import asyncio
-from contextlib import AsyncExitStack
+import threading
+from contextlib import AsyncExitStack, suppress
 
 import pytest
 
@@ -43,13 +44,37 @@ async def test_connections_beyond_the_limit_are_closed_and_those_that_end_make_r
             pass
 
 
-async def test_a_connection_that_says_nothing_is_closed(
-    open_service: OpenService, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("trickles", [False, True], ids=["silent", "trickling"])
+async def test_a_connection_is_closed_after_a_time_whatever_it_says(
+    open_service: OpenService, monkeypatch: pytest.MonkeyPatch, trickles: bool
 ) -> None:
-    monkeypatch.setattr(prometheus_endpoint._Handler, "timeout", 0.2)
+    monkeypatch.setattr(prometheus_endpoint, "MOST_SECONDS", 0.3)
     port = (await open_service(metrics_port=0)).service.metrics_port
     assert port is not None
     async with AsyncExitStack() as stack, asyncio.timeout(30):
-        reader, _ = await connected(port, stack)
+        reader, writer = await connected(port, stack)
+        closed = asyncio.create_task(reader.read())
 
-        assert await reader.read() == b""
+        while trickles and not closed.done():
+            writer.write(b"G")
+            await asyncio.sleep(0.05)
+
+        with suppress(ConnectionError):  # with bytes on their way it is reset
+            assert await closed == b""
+
+
+async def test_without_a_thread_for_a_connection_its_room_is_given_back(
+    open_service: OpenService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = (await open_service(metrics_port=0)).service.metrics_port
+    assert port is not None
+    with monkeypatch.context() as without:
+        without.setattr(threading.Thread, "start", _no_thread)
+        for _ in range(2 * MOST_CONNECTIONS):
+            assert not await scraped(port)
+
+    assert b"penstock_" in await scraped(port)
+
+
+def _no_thread(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")

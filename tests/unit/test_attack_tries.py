@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from tests.faults.attacks import Outcome, counted, decided
+from tests.faults.attacks import Outcome, counted, decided, passed
 from tests.faults.baseline import Baseline
 from tests.faults.victim import Served, Window
 
@@ -53,6 +53,17 @@ def test_an_attack_is_tried_until_its_first_quiet_try_passes_or_three_are_quiet(
 )
 def test_the_median_of_the_quiet_tries_counts(tries: list[Outcome], goodput: float) -> None:
     assert counted(tries).goodput == goodput
+
+
+def test_most_of_the_quiet_tries_have_to_pass_in_all_respects() -> None:
+    lingers = outcome(95)._replace(after=window(50))
+
+    assert passed([outcome(90)])
+    assert passed([outcome(50), outcome(95), outcome(97)])
+    assert not passed([lingers, outcome(96), lingers])
+    assert not passed([outcome(50), outcome(97)])
+    assert not passed([outcome(97, noisy=True)])
+    assert not passed([outcome(97, noisy=True)._replace(answers=False), outcome(97)])
 
 
 def test_what_is_no_abuse_is_held_against_plain_calls() -> None:

@@ -41,10 +41,11 @@ class Standing:
         if self.ejected:
             self.left = now if leaving else self.left
             return None
-        if began < self._last_failure and not leaving:
+        if began >= self._last_failure:
+            self.failures += 1
+        elif not leaving:
             return None
         self._last_failure = now
-        self.failures += 1
         if not (may_eject and (leaving or self.failures >= FAILURES_TO_EJECT)):
             return None
         self.left = now if leaving else self.left

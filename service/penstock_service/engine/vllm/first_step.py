@@ -19,8 +19,11 @@ async def compile_first_step(llm: AsyncLLM) -> None:
     try:
         for rank in range(ranks) if ranks > 1 else (None,):
             await _generate(llm, rank)
-    except ValueError as error:
-        log.warning("the first request with log probabilities will wait for vLLM to compile", error=str(error))
+    except Exception as error:  # whatever vLLM's versions raise for what they refuse
+        if llm.errored:
+            raise
+        cause = error.__cause__ or error
+        log.warning("the first request with log probabilities will wait for vLLM to compile", error=repr(cause))
 
 
 async def _generate(llm: AsyncLLM, rank: int | None) -> None:
