@@ -303,7 +303,7 @@ async def test_thousands_of_cancelled_streams_leave_nothing_behind(caller: Calle
         await seen(session.news)
 
     gc.collect()
-    assert inboxes() == before
+    assert inboxes() <= before  # those of other tests may go meanwhile
     assert stuck.sessions == [session]
 
 
