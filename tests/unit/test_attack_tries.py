@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from tests.faults.attacks import Outcome, counted, decided, passed
+from tests.faults.attacks import Outcome, counted, decided, passed, too_slow_alone
 from tests.faults.baseline import Baseline
 from tests.faults.victim import Served, Window
 
@@ -64,6 +64,13 @@ def test_most_of_the_quiet_tries_have_to_pass_in_all_respects() -> None:
     assert not passed([outcome(50), outcome(97)])
     assert not passed([outcome(97, noisy=True)])
     assert not passed([outcome(97, noisy=True)._replace(answers=False), outcome(97)])
+
+
+def test_a_bar_of_a_busy_machine_tells_nothing() -> None:
+    busy = Baseline(streams=300, median=0.2, p99=0.4, goodput=1.0)
+
+    assert too_slow_alone([[outcome(100)._replace(alone=busy)], [outcome(100)._replace(alone=busy)]])
+    assert not too_slow_alone([[outcome(100)], [outcome(100)]])
 
 
 def test_what_is_no_abuse_is_held_against_plain_calls() -> None:
