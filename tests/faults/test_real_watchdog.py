@@ -71,6 +71,11 @@ def engine_of(service: Service) -> list[psutil.Process]:
     return [engine, *engine.children(recursive=True)]
 
 
+def compiled_in(directory: Path) -> set[Path]:
+    """What vLLM has compiled there."""
+    return set(directory.rglob("*.so"))
+
+
 def is_worker(process: psutil.Process) -> bool:
     """Whether vLLM has spawned it, and it has not given itself a name yet."""
     with contextlib.suppress(psutil.NoSuchProcess):
@@ -100,9 +105,9 @@ async def test_vllm_compiles_at_the_start_stalls_goes_on_hangs_starts_again_and_
             stub = GenerationStub(channel)
             health = Heard(health_pb2_grpc.HealthStub(health_channel).Watch(health_pb2.HealthCheckRequest()))
             assert await health.next() == SERVING
-            compiled = set(tmp_path.rglob("*.so"))
+            at_the_start = compiled_in(tmp_path)
             await stub.Generate(FIRST)
-            assert set(tmp_path.rglob("*.so")) == compiled != set()
+            assert compiled_in(tmp_path) == at_the_start != set()
 
             await stalls_and_goes_on(service, stub, health)
             await hangs_and_starts_again(service, stub, health)
