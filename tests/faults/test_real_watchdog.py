@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -26,7 +25,7 @@ from tests.rpc.test_frontends import FREE_PORTS, Service, gone, until
 pytestmark = [
     pytest.mark.real_vllm,
     pytest.mark.slow,
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(700),
     pytest.mark.skipif(not find_spec("vllm"), reason="vLLM is not installed here: `make test` installs it"),
 ]
 
@@ -36,8 +35,6 @@ LONG = pb.GenerateRequest(
     prompt="Hello", num_sequences=8, response={"logprobs": 20}, stopping={"max_tokens": 900, "ignore_eos": True}
 )
 LONG_TOKENS = 8 * 900
-# Without a step at the start the first of its kind has vLLM compile, for so long that it may count as a stall.
-FIRST = pb.GenerateRequest(prompt="Hello", num_sequences=8, response={"logprobs": 20}, stopping={"max_tokens": 2})
 # Scaled down from 9 s and 55 s; nobody reads the streams while the engine stands still.
 SCALED = ("--engine-stall-seconds", "2", "--engine-hang-seconds", "15", "--max-stall-seconds", "600")
 SCALED += ("--drain-seconds", "3600")
@@ -71,11 +68,6 @@ def engine_of(service: Service) -> list[psutil.Process]:
     return [engine, *engine.children(recursive=True)]
 
 
-def compiled_in(directory: Path) -> set[Path]:
-    """What vLLM has compiled there."""
-    return set(directory.rglob("*.so"))
-
-
 def is_worker(process: psutil.Process) -> bool:
     """Whether vLLM has spawned it, and it has not given itself a name yet."""
     with contextlib.suppress(psutil.NoSuchProcess):
@@ -91,11 +83,8 @@ async def long_streams(stub: Any, count: int) -> list[Any]:
     return streams
 
 
-async def test_vllm_compiles_at_the_start_stalls_goes_on_hangs_starts_again_and_dies_in_a_drain(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))  # or it would find what other tests had it compile
-    async with asyncio.timeout(380), started(*SCALED, "--engine-restarts", "1") as service:
+async def test_vllm_stalls_goes_on_hangs_starts_again_and_dies_in_a_drain() -> None:
+    async with asyncio.timeout(680), started(*SCALED, "--engine-restarts", "1") as service:
         await service.line("loaded")
         ports = await service.line("listening")
         async with (
@@ -105,9 +94,6 @@ async def test_vllm_compiles_at_the_start_stalls_goes_on_hangs_starts_again_and_
             stub = GenerationStub(channel)
             health = Heard(health_pb2_grpc.HealthStub(health_channel).Watch(health_pb2.HealthCheckRequest()))
             assert await health.next() == SERVING
-            at_the_start = compiled_in(tmp_path)
-            await stub.Generate(FIRST)
-            assert compiled_in(tmp_path) == at_the_start != set()
 
             await stalls_and_goes_on(service, stub, health)
             await hangs_and_starts_again(service, stub, health)
