@@ -11,7 +11,7 @@ from penstock_service.batch_inputs import inputs_of
 from penstock_service.call import Call
 from penstock_service.door import Door, asked_by
 from penstock_service.engine.base import Engine
-from penstock_service.errors import InvalidRequest, QuotaExceeded, Unavailable, Violation
+from penstock_service.errors import InvalidRequest, Overloaded, QuotaExceeded, Unavailable, Violation
 from penstock_service.features import check_with_features
 from penstock_service.field_paths import within
 from penstock_service.lifecycle import Lifecycle
@@ -46,7 +46,7 @@ class Estimates:
                 call.model, call.engine = model.name, model.engine
                 need = await _need(request.request, engine, model)
                 return self._response(need, request.request.priority, call, engine)
-        except Unavailable as refusal:
+        except (Unavailable, Overloaded) as refusal:
             return EstimateResponse(admitted=False, refusal=rpc_status(refusal))
         except QuotaExceeded:
             if (generates := self._door.quota_refusal(call)) is None:

@@ -22,8 +22,7 @@ from penstock.v1.generation_pb2_grpc import GenerationStub
 from tests.faults.open_loop import open_loop
 from tests.faults.percentile import percentile
 
-TOKENS = 16
-REQUEST = pb.GenerateRequest(prompt="Once upon a time", stopping={"max_tokens": TOKENS, "ignore_eos": True})
+REQUEST = pb.GenerateRequest(prompt="Once upon a time", stopping={"max_tokens": 16, "ignore_eos": True})
 DEADLINE_SECONDS = 10.0
 
 

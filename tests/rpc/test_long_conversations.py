@@ -12,7 +12,7 @@ from penstock.v1 import generation_pb2 as pb
 from penstock_service import features, long_conversations
 from penstock_service.long_conversations import MOST_ON_LOOP, is_long
 from tests.conftest import OpenService, Running, eventually
-from tests.rpc.error_details import failure_of
+from tests.rpc.error_details import failure_in, failure_of
 from tests.rpc.identities import sha256
 
 
@@ -122,10 +122,13 @@ async def test_a_tenant_with_too_many_there_is_refused_and_another_is_not(
     await eventually(lambda: long_conversations._of_tenants["one"] == 900, "the first is looked at")
 
     failure = await failure_of(running.generation.Generate(conversation(200), metadata=by("one")))
+    asked = pb.EstimateRequest(request=conversation(200))
+    estimate = await running.generation.Estimate(asked, metadata=by("one"))
     others = asyncio.create_task(_answered(running, conversation(900), "other"))
     await eventually(lambda: long_conversations._of_tenants["other"] == 900, "the other's waits")
 
     assert (failure.code, failure.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
+    assert failure_in(estimate.refusal).reason == "OVERLOADED"
     held_look.set()
     assert await first
     assert await others

@@ -11,7 +11,10 @@ async def compile_first_step(llm: AsyncLLM) -> None:
     """Generate one token with log probabilities in every engine process of `llm`, where such are served.
 
     What ranks tokens (vllm/v1/sample/ops/logprobs.py) is compiled in the first step that needs it, and nothing else
-    runs meanwhile: 3 s on an idle machine, and longer than the 9 s that count as a stall on a busy one.
+    runs meanwhile: 3 s on an idle machine, and longer than the 9 s that count as a stall on a busy one. vLLM's second
+    model runner ranks by kernels of its own, for each number of log probabilities another, which this leaves alone.
+
+    A model that refuses such a request is served all the same. Raises what an engine dies of.
     """
     if "generate" not in await llm.get_supported_tasks() or llm.model_config.max_logprobs == 0:
         return
