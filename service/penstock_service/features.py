@@ -6,6 +6,7 @@ from penstock.v1 import generation_pb2 as pb
 from penstock.v1.models_pb2 import MODALITY_AUDIO, MODALITY_IMAGE, Model
 from penstock_service.errors import FeatureOff
 from penstock_service.limits import ModelLimits, check
+from penstock_service.media_limits import media_parts
 
 _MODALITIES = {"image": MODALITY_IMAGE, "audio": MODALITY_AUDIO}
 
@@ -43,7 +44,7 @@ def _lacking(request: pb.GenerateRequest, model: Model) -> Iterator[str]:
 
 
 def _lacking_modalities(conversation: pb.Conversation, model: Model) -> Iterator[str]:
-    kinds = {part.WhichOneof("part") for message in conversation.messages for part in message.content}
+    kinds = {part.kind for part in media_parts(conversation)}
     for kind, modality in _MODALITIES.items():
         if kind in kinds and modality not in model.modalities:
             yield f"conversation: model {model.name!r} takes no {kind}"

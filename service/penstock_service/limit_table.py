@@ -44,6 +44,19 @@ class Limit(NamedTuple):
     size: Range | None = None
 
 
+# Of one message of a conversation.
+MESSAGE_LIMITS = {
+    "content": Limit(entries=Range(0, MOST_PARTS)),
+    "content[].image.data": Limit(size=Range(1, MOST_IMAGE_BYTES)),
+    "content[].image.url": Limit(size=Range(1, 2048)),
+    "content[].audio.data": Limit(size=Range(1, MOST_IMAGE_BYTES)),
+    "content[].audio.url": Limit(size=Range(1, 2048)),
+    "tool_calls": Limit(entries=Range(0, MOST_TOOLS)),
+    "tool_calls[].id": Limit(size=Range(1, 128)),
+    "tool_calls[].name": Limit(size=Range(1, 64)),
+    "tool_call_id": Limit(size=Range(0, 128)),
+    "name": Limit(size=Range(0, 128)),
+}
 # Of what a caller calls its call.
 NAME_LIMITS = {"request_id": Limit(size=Range(0, 128)), "idempotency_key": Limit(size=Range(0, 128))}
 
@@ -77,16 +90,7 @@ def limits_of(model: ModelLimits) -> Mapping[str, Limit]:
         "token_ids.ids": Limit(value=tokens, entries=Range(1)),
         "batch.inputs": Limit(entries=Range(1, MOST_BATCH_INPUTS)),
         "conversation.messages": Limit(entries=Range(1, MOST_MESSAGES)),
-        "conversation.messages[].content": Limit(entries=Range(0, MOST_PARTS)),
-        "conversation.messages[].content[].image.data": Limit(size=Range(1, MOST_IMAGE_BYTES)),
-        "conversation.messages[].content[].image.url": Limit(size=Range(1, 2048)),
-        "conversation.messages[].content[].audio.data": Limit(size=Range(1, MOST_IMAGE_BYTES)),
-        "conversation.messages[].content[].audio.url": Limit(size=Range(1, 2048)),
-        "conversation.messages[].tool_calls": Limit(entries=Range(0, MOST_TOOLS)),
-        "conversation.messages[].tool_calls[].id": Limit(size=Range(1, 128)),
-        "conversation.messages[].tool_calls[].name": Limit(size=Range(1, 64)),
-        "conversation.messages[].tool_call_id": Limit(size=Range(0, 128)),
-        "conversation.messages[].name": Limit(size=Range(0, 128)),
+        **{f"conversation.messages[].{path}": limit for path, limit in MESSAGE_LIMITS.items()},
         "conversation.template_arguments": Limit(entries=Range(0, 16)),
         "conversation.template_arguments{value}.text": Limit(size=Range(0, 1024)),
         "sampling.temperature": Limit(value=Range(0, 2)),

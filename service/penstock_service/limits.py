@@ -5,7 +5,7 @@
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import chain, islice
 
@@ -14,6 +14,7 @@ from penstock_service import request_rules
 from penstock_service.errors import InvalidRequest, Violation
 from penstock_service.limit_check import Checker
 from penstock_service.limit_table import (
+    MESSAGE_LIMITS,
     MOST_MESSAGES,
     MOST_PARTS_IN_ALL,
     MOST_TOOLS,
@@ -21,6 +22,7 @@ from penstock_service.limit_table import (
     ModelLimits,
     limits_of,
 )
+from penstock_service.plain_messages import messages_to_check
 
 __all__ = [
     "ModelLimits",
@@ -41,6 +43,7 @@ MOST_PROMPT_RECORDS = 1 << 16
 _LARGE = 1 << 20
 
 _NAMES = Checker(pb.GenerateRequest.DESCRIPTOR, NAME_LIMITS)
+_MESSAGE = Checker(pb.Message.DESCRIPTOR, MESSAGE_LIMITS)
 
 
 def check(request: pb.GenerateRequest, limits: ModelLimits, unary: bool = False) -> None:
@@ -98,13 +101,19 @@ def check_prompt_logprobs(tokens: int, response: pb.ResponseOptions) -> None:
 
 @lru_cache
 def _checker(limits: ModelLimits) -> Checker:
-    return Checker(pb.GenerateRequest.DESCRIPTOR, limits_of(limits))
+    """Of all but the messages of a conversation, most of which need no check."""
+    inside = "conversation.messages[]."
+    table = {path: limit for path, limit in limits_of(limits).items() if not path.startswith(inside)}
+    return Checker(pb.GenerateRequest.DESCRIPTOR, table)
 
 
 def _violations(request: pb.GenerateRequest, limits: ModelLimits, unary: bool) -> Iterator[Violation]:
-    yield from request_rules.violations(request, limits.context_length)
+    to_check = list(messages_to_check(request.conversation))
+    yield from request_rules.violations(request, limits.context_length, to_check)
     if unary and request.resumable:
         yield Violation("resumable", "is for streams; an idempotency_key lets a unary call be repeated")
+    for field, message in to_check:
+        yield from _MESSAGE.violations(message, f"{field}.")
     # Tokens that are too many are refused by their number alone.
     counted = len(request.token_ids.ids) < limits.context_length or request.prompt_options.HasField("truncate_tokens")
     for violation in _checker(limits).violations(request):
@@ -125,12 +134,19 @@ def _conversation_bytes(request: pb.GenerateRequest, enough: float) -> int:
     if request.WhichOneof("input") != "conversation":
         return 0
     # A request of permitted size can hold millions of empty turns and parts, which are refused by their number.
-    messages = request.conversation.messages[:MOST_MESSAGES]
-    texts = islice((part.text for message in messages for part in message.content), MOST_PARTS_IN_ALL)
-    arguments = islice((call.arguments for message in messages for call in message.tool_calls), MOST_PARTS_IN_ALL)
+    said = islice(_said(request.conversation.messages[:MOST_MESSAGES]), 2 * MOST_PARTS_IN_ALL)
     tools = (tool.description + tool.parameters for tool in request.tools[:MOST_TOOLS])
-    reasoning = (message.reasoning for message in messages)
-    return sum(text_bytes(text, enough) for text in chain(texts, arguments, tools, reasoning))
+    return sum(text_bytes(text, enough) for text in chain(said, tools))
+
+
+def _said(messages: Iterable[pb.Message]) -> Iterator[str]:
+    for message in messages:
+        for part in message.content:
+            yield part.text
+        for call in message.tool_calls:
+            yield call.arguments
+        if reasoning := message.reasoning:
+            yield reasoning
 
 
 def _too_many_tokens(tokens: int, field: str, limits: ModelLimits) -> Violation:

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from penstock.v1 import generation_pb2 as pb
 from penstock_service.errors import Violation
-from penstock_service.limit_table import MOST_MESSAGES, MOST_PARTS
+from penstock_service.limit_table import MOST_PARTS
+from penstock_service.plain_messages import MessageToCheck, messages_to_check
 
 MOST_MEDIA = 8
 MOST_MEDIA_BYTES = 16 << 20
@@ -28,17 +29,12 @@ class MediaPart(NamedTuple):
 
 def media_parts(conversation: pb.Conversation) -> Iterator[MediaPart]:
     """The pictures and sounds of a conversation, in order."""
-    # What is beyond is refused by its number.
-    for place, message in enumerate(islice(conversation.messages, MOST_MESSAGES)):
-        for position, part in enumerate(islice(message.content, MOST_PARTS)):
-            if (kind := part.WhichOneof("part")) in ("image", "audio"):
-                field = f"conversation.messages[{place}].content[{position}].{kind}"
-                yield MediaPart(field, str(kind), getattr(part, str(kind)))
+    return _media_parts(messages_to_check(conversation))
 
 
-def violations(request: pb.GenerateRequest) -> Iterator[Violation]:
-    """What is wrong with the media of a request's conversation, taken together."""
-    media = [part.media for part in media_parts(request.conversation)]
+def violations(request: pb.GenerateRequest, to_check: Iterable[MessageToCheck]) -> Iterator[Violation]:
+    """What is wrong with the media of the messages of a request's conversation, taken together."""
+    media = [part.media for part in _media_parts(to_check)]
     if len(media) > MOST_MEDIA:
         yield Violation("conversation", f"must have at most {MOST_MEDIA} images and sounds, got {len(media)}")
     yield from size_violations(len(each.data) for each in media)
@@ -52,3 +48,10 @@ def size_violations(sizes: Iterable[int]) -> Iterator[Violation]:
         yield Violation(
             "conversation", f"must have images and sounds of at most {MOST_MEDIA_BYTES} bytes together, got {size}"
         )
+
+
+def _media_parts(messages: Iterable[MessageToCheck]) -> Iterator[MediaPart]:
+    for field, message in messages:
+        for position, part in enumerate(islice(message.content, MOST_PARTS)):  # more are refused by their number
+            if (kind := part.WhichOneof("part")) in ("image", "audio"):
+                yield MediaPart(f"{field}.content[{position}].{kind}", str(kind), getattr(part, str(kind)))

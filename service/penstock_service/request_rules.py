@@ -2,12 +2,13 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from penstock.v1 import generation_pb2 as pb
 from penstock_service import constraint_limits, media_limits
 from penstock_service.errors import Violation
 from penstock_service.limit_table import MOST_MESSAGES, MOST_PARTS, MOST_PARTS_IN_ALL, MOST_TOOLS
+from penstock_service.plain_messages import MessageToCheck
 
 # OpenAI's rule for names of functions.
 TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -15,16 +16,20 @@ CALLERS_NAME = re.compile(r"[A-Za-z0-9._:/=+-]*")
 ARGUMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
-def violations(request: pb.GenerateRequest, context_length: int) -> Iterator[Violation]:
-    """Everything that is wrong with the request as a whole."""
+def violations(
+    request: pb.GenerateRequest, context_length: int, to_check: Collection[MessageToCheck]
+) -> Iterator[Violation]:
+    """Everything that is wrong with the request as a whole, and with those of its conversation's messages."""
     match request.WhichOneof("input"):
         case None:
             yield Violation("input", "is missing: set one of prompt, token_ids, conversation or batch")
         case "prompt" if not request.prompt:
             yield Violation("prompt", "must not be empty")
         case "conversation":
+            for field, message in to_check:
+                yield from _message_violations(field, message)
             yield from _conversation_violations(request.conversation)
-            yield from media_limits.violations(request)
+            yield from media_limits.violations(request, to_check)
     yield from _stopping_violations(request, context_length)
     if request.HasField("structured_output"):
         yield from constraint_limits.violations(request.structured_output, "structured_output")
@@ -65,9 +70,6 @@ def _stopping_violations(request: pb.GenerateRequest, context_length: int) -> It
 
 def _conversation_violations(conversation: pb.Conversation) -> Iterator[Violation]:
     messages = conversation.messages
-    # What is too many is refused by its number alone.
-    for position, message in enumerate(messages if len(messages) <= MOST_MESSAGES else ()):
-        yield from _message_violations(f"conversation.messages[{position}]", message)
     for name in conversation.template_arguments:
         if not ARGUMENT_NAME.fullmatch(name):
             yield Violation("conversation.template_arguments", "must have names of 1 to 64 of A-Z a-z 0-9 _")
