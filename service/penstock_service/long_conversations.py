@@ -1,14 +1,13 @@
-"""Keeps the event loop free of conversations with many parts: to look at one takes Python some 20 µs for each message.
+"""Keeps the event loop free of conversations with many parts, of which each costs Python some 30 µs.
 
-They are looked at by a single thread. It takes turns with the loop's thread, of which there are then two and not many
-that want the interpreter; see SWITCH_SECONDS for how long it keeps the loop waiting. What waits for the thread has no
-place and no quota yet, so each tenant has a bound of its own.
+6 to check it and to count its bytes, 25 for vLLM and the chat template. They are looked at by a single thread, so that
+two threads and not many want the interpreter; see SWITCH_SECONDS for how long it keeps the loop waiting. It rests for
+half of the time, whatever is sent. What waits for it has no place and no quota yet, so tenants take turns there, and
+each has a bound of its own.
 """
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain
 from typing import TypeVar
@@ -16,6 +15,7 @@ from typing import TypeVar
 from penstock.v1.generation_pb2 import GenerateRequest
 from penstock_service.errors import Overloaded
 from penstock_service.limit_table import MOST_BATCH_INPUTS
+from penstock_service.resting_thread import RestingThread
 from penstock_service.tenant import caller
 
 T = TypeVar("T")
@@ -27,10 +27,10 @@ SWITCH_SECONDS = 0.0005
 MOST_ON_LOOP = 192
 # The same of an input of a batch, whose inputs come one right after the other.
 MOST_ON_LOOP_OF_INPUT = MOST_ON_LOOP // MOST_BATCH_INPUTS
-# Of all that one tenant has with the thread, about half a second.
+# Of all that one tenant has with the thread: sixteen of the longest, which take it two to five seconds.
 MOST_OF_TENANT = 1 << 15
 
-_thread = ThreadPoolExecutor(1, thread_name_prefix="long conversations")
+_thread = RestingThread("long conversations")
 _of_tenants: Counter[str] = Counter()
 
 
@@ -39,8 +39,9 @@ async def off_loop_if_long(request: GenerateRequest, look: Callable[[], T], inpu
     size = _entries(request)
     if size <= (MOST_ON_LOOP_OF_INPUT if input_of_batch else MOST_ON_LOOP):
         return look()
-    with _among_tenants(caller.get().name, size):
-        return await asyncio.get_running_loop().run_in_executor(_thread, look)
+    tenant = caller.get().name
+    with _among_tenants(tenant, size):
+        return await _thread.run(tenant, size, look)
 
 
 def is_long(request: GenerateRequest) -> bool:
