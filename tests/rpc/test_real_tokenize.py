@@ -1,5 +1,6 @@
 """Tokens, texts and estimates are those of the model's own tokenizer and of what Generate then does."""
 
+import threading
 from importlib.resources import files
 from typing import Any
 
@@ -7,6 +8,7 @@ import grpc
 import pytest
 
 from penstock.v1 import generation_pb2 as pb
+from penstock_service.engine.vllm import conversations, prompts
 from tests.conftest import Running
 from tests.rpc.error_details import failure_of
 
@@ -95,20 +97,48 @@ async def test_a_conversation_is_told_as_the_template_writes_it(real: Running, t
     assert "".join(expected[start:end] for start, end in spans_of(reply)).startswith("<|begin|><|user|>")
 
 
-@pytest.mark.parametrize("kind", ["prompt", "conversation"])
-async def test_what_looks_like_a_special_token_is_text_and_its_tokens_have_spans(real: Running, kind: str) -> None:
-    text = "ünder <|end|> the <|user|> hill"
-    given = {"prompt": text} if kind == "prompt" else {"conversation": said(text)}
+async def test_a_long_conversation_is_told_so_too_and_never_looked_at_on_the_event_loop(
+    real: Running, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: set[str] = set()
 
+    def noted(*arguments: Any) -> list[dict[str, Any]]:
+        threads.add(threading.current_thread().name)
+        return conversations.chat_messages(*arguments)
+
+    monkeypatch.setattr(prompts, "chat_messages", noted)
+    turns = [{"role": role, "content": f"{role} “{n}” 👋"} for n in range(100) for role in ("user", "assistant")]
+    expected = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+
+    reply = await real.generation.Tokenize(pb.TokenizeRequest(conversation=said(*(turn["content"] for turn in turns))))
+
+    assert reply.text == expected
+    assert list(reply.token_ids) == tokenizer(expected, add_special_tokens=False)["input_ids"]
+    assert threads == {"long conversations_0"}
+
+
+SPECIAL = "ünder <|end|> the <|user|> hill"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"prompt": SPECIAL}, {"conversation": said(SPECIAL)}, {"conversation": said(SPECIAL, *["more"] * 200)}],
+    ids=["prompt", "conversation", "long conversation"],
+)
+async def test_what_looks_like_a_special_token_is_text_and_its_tokens_have_spans(
+    real: Running, given: dict[str, Any]
+) -> None:
     reply = await real.generation.Tokenize(pb.TokenizeRequest(**given))
 
-    start = reply.text.index(text)
+    start = reply.text.index(SPECIAL)
     tokens = [(token, span) for token, span in zip(reply.token_ids, spans_of(reply), strict=True)]
-    inside = [(token, reply.text[span[0] : span[1]]) for token, span in tokens if start <= span[0] < start + len(text)]
+    inside = [
+        (token, reply.text[span[0] : span[1]]) for token, span in tokens if start <= span[0] < start + len(SPECIAL)
+    ]
     inside = [(token, part) for token, part in inside if part]
     assert len(reply.spans) == len(reply.token_ids)
     assert all(token > 5 for token, _ in inside), "none of them is a special token"
-    assert "".join(part for _, part in inside).replace("üü", "ü") == text
+    assert "".join(part for _, part in inside).replace("üü", "ü") == SPECIAL
 
 
 async def test_special_tokens_are_read_where_the_caller_asks_for_it(real: Running) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any
 
 from vllm.inputs import TokensPrompt
@@ -19,7 +20,8 @@ from penstock_service.cache_salts import CacheSalts, new_secret
 from penstock_service.engine.vllm.conversations import chat_messages, template_arguments
 from penstock_service.engine.vllm.media import Media, refusing_media
 from penstock_service.engine.vllm.placeholders import placeholders
-from penstock_service.engine.vllm.special_tokens import SpecialTokens
+from penstock_service.engine.vllm.special_tokens import Hidden, SpecialTokens
+from penstock_service.long_conversations import is_long, off_loop_if_long
 from penstock_service.media_limits import media_parts
 from penstock_service.tenant import caller
 
@@ -52,7 +54,7 @@ class Prompts:
         """vLLM's EngineInput for the request's input."""
         if request.WhichOneof("input") == "token_ids":
             found = self._rendered(list(request.token_ids.ids), request.prompt_options)
-        elif any(media_parts(request.conversation)):
+        elif await off_loop_if_long(request, partial(_has_media, request)):
             found = await self._with_media(request)  # too large to keep
         else:
             key = (caller.get().name, _key(request))  # how long it takes tells nothing of other tenants
@@ -70,9 +72,8 @@ class Prompts:
         """What the chat template makes of the request's conversation; of a prompt, the prompt."""
         if request.WhichOneof("input") != "conversation":
             return request.prompt
-        hidden = self._special.hiding()
-        messages = chat_messages(request.conversation, hidden)
-        return hidden.shown(await self._template(messages, request))
+        rendered, hidden = await self._template(request, keep=False)
+        return hidden.shown(rendered)
 
     async def _tokenized(self, request: GenerateRequest) -> Any:
         if request.WhichOneof("input") == "conversation":
@@ -88,23 +89,26 @@ class Prompts:
         return prompt
 
     async def _tokenized_conversation(self, request: GenerateRequest) -> Any:
-        options, hidden = request.prompt_options, self._special.hiding()
-        keep = options.parse_special_tokens
-        messages = chat_messages(request.conversation, None if keep else hidden)
+        if is_long(request):
+            return await off_loop_if_long(request, partial(self._tokenized_at_once, request))
+        messages, hidden = self._messages(request, request.prompt_options.parse_special_tokens)
         if hidden:
-            rendered = await self._template(messages, request)
-            return self._rendered(await _off_loop(rendered, hidden.encode, rendered), options)
-        params = ChatParams(chat_template_kwargs=template_arguments(request))
-        conversations: Any = [messages]
-        for_chat = _truncating(self._for_chat, options)  # what a conversation begins with is its template's matter
-        _, (prompt,) = await self._renderer.render_chat_async(conversations, params, for_chat)
+            rendered = _text(await self._renderer.render_messages_async(messages, _as_text(request)))
+            return self._rendered(await _off_loop(rendered, hidden.encode, rendered), request.prompt_options)
+        _, (prompt,) = await self._renderer.render_chat_async([messages], *self._as_tokens(request))
+        return prompt
+
+    def _tokenized_at_once(self, request: GenerateRequest) -> Any:
+        """The same for a thread: vLLM's renderer looks at each message on the event loop otherwise."""
+        messages, hidden = self._messages(request, request.prompt_options.parse_special_tokens)
+        if hidden:
+            rendered = _text(self._renderer.render_messages(messages, _as_text(request)))
+            return self._rendered(hidden.encode(rendered), request.prompt_options)
+        _, (prompt,) = self._renderer.render_chat([messages], *self._as_tokens(request))
         return prompt
 
     async def _with_media(self, request: GenerateRequest) -> Any:
-        hidden = self._special.hiding()
-        keep = request.prompt_options.parse_special_tokens
-        messages = chat_messages(request.conversation, None if keep else hidden)
-        rendered = await self._template(messages, request)
+        rendered, hidden = await self._template(request, request.prompt_options.parse_special_tokens)
         token_ids = await _off_loop(rendered, hidden.encode, rendered)
         async with self._media.decoded(request.conversation) as media:
             prompt = TokensPrompt(prompt_token_ids=token_ids, multi_modal_data=dict(media))
@@ -115,11 +119,25 @@ class Prompts:
                 (made,) = await self._renderer.render_cmpl_async([parsed], self._for_chat, skip_mm_cache=True)
         return made
 
-    async def _template(self, messages: list[Any], request: GenerateRequest) -> str:
-        params = ChatParams(chat_template_kwargs={**template_arguments(request), "tokenize": False})
-        _, prompt = await self._renderer.render_messages_async(messages, params)
-        text: Any = prompt["prompt"]  # type: ignore[typeddict-item]
-        return str(text)
+    async def _template(self, request: GenerateRequest, keep: bool) -> tuple[str, Hidden]:
+        """What the chat template makes of the conversation, and what is hidden in it; `keep` leaves all as it is."""
+        if is_long(request):
+            return await off_loop_if_long(request, partial(self._template_at_once, request, keep))
+        messages, hidden = self._messages(request, keep)
+        return _text(await self._renderer.render_messages_async(messages, _as_text(request))), hidden
+
+    def _template_at_once(self, request: GenerateRequest, keep: bool) -> tuple[str, Hidden]:
+        messages, hidden = self._messages(request, keep)
+        return _text(self._renderer.render_messages(messages, _as_text(request))), hidden
+
+    def _messages(self, request: GenerateRequest, keep: bool) -> tuple[list[Any], Hidden]:
+        hidden = self._special.hiding()
+        return chat_messages(request.conversation, None if keep else hidden), hidden
+
+    def _as_tokens(self, request: GenerateRequest) -> tuple[ChatParams, TokenizeParams]:
+        # What a conversation begins with is its template's matter.
+        for_chat = _truncating(self._for_chat, request.prompt_options)
+        return ChatParams(chat_template_kwargs=template_arguments(request)), for_chat
 
     def _rendered(self, given: str | list[int], options: PromptOptions) -> Any:
         given_prompt = given if isinstance(given, str) else TokensPrompt(prompt_token_ids=_cut(given, options))
@@ -149,6 +167,20 @@ class _Cache:
         while self._tokens > _MOST_CACHED_TOKENS or len(self._prompts) > _MOST_CACHED_PROMPTS:
             _, oldest = self._prompts.popitem(last=False)
             self._tokens -= len(oldest["prompt_token_ids"])
+
+
+def _has_media(request: GenerateRequest) -> bool:
+    return any(media_parts(request.conversation))
+
+
+def _as_text(request: GenerateRequest) -> ChatParams:
+    return ChatParams(chat_template_kwargs={**template_arguments(request), "tokenize": False})
+
+
+def _text(rendered: Any) -> str:
+    """Of a conversation and its prompt, as vLLM's renderer gives them."""
+    _, prompt = rendered
+    return str(prompt["prompt"])
 
 
 async def _off_loop(text: str, encode: Callable[..., list[int]], *arguments: object) -> list[int]:
