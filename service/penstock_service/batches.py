@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from penstock.v1.generation_pb2 import BatchResult, GenerateChunk, GenerateRequest, GenerateResponse, Usage
-from penstock_service.admission import Admitted
 from penstock_service.answer import settled
 from penstock_service.call import Call
 from penstock_service.errors import DeadlineExceeded, Overloaded, ServiceError, Unavailable
 from penstock_service.field_paths import within
-from penstock_service.generations import Generations
+from penstock_service.generations import AdmittedInput, Generations
 from penstock_service.rpc_status import rpc_status
 from penstock_service.stream_reader import StreamReader
 from penstock_service.telemetry import Telemetry
@@ -21,9 +20,9 @@ async def answer_batch(
     request: GenerateRequest, call: Call, generations: Generations, telemetry: Telemetry
 ) -> GenerateResponse:
     """Answer every input of the batch. Raises what concerns all of them; what concerns one is in its result."""
-    async with generations.batch(request, call) as (model, adapter, admitted, inputs):
+    async with generations.batch(request, call) as (model, adapter, inputs):
         call.model = adapter.key if adapter is not None else model.name
-        answering = _Answering(call, admitted, generations, telemetry)
+        answering = _Answering(call, generations, telemetry)
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(answering.outcome(one, place)) for place, one in enumerate(inputs)]
     outcomes = [task.result() for task in running]
@@ -43,17 +42,16 @@ class _Answering(NamedTuple):
     """What the inputs of one batch have in common."""
 
     whole: Call
-    admitted: Admitted
     generations: Generations
     telemetry: Telemetry
 
-    async def outcome(self, one: GenerateRequest, place: int) -> GenerateResponse | ServiceError:
+    async def outcome(self, one: AdmittedInput, place: int) -> GenerateResponse | ServiceError:
         call = Call(self.whole.method, self.whole.deadline, self.whole.tenant, batch=self.whole.id)
-        one.model = self.whole.model
+        one.request.model = self.whole.model
 
         async def answer() -> GenerateResponse:
             with within(f"batch.inputs[{place}]"):
-                return await answer_whole(one, call, self.generations, self.admitted)
+                return await answer_whole(one.request, call, self.generations, one)
 
         return await settled(self.telemetry, call, self.telemetry.trace_headers().items(), answer())
 
@@ -74,18 +72,18 @@ def _result(outcome: GenerateResponse | ServiceError) -> BatchResult:
 
 
 async def answer_whole(
-    request: GenerateRequest, call: Call, generations: Generations, admitted: Admitted | None = None
+    request: GenerateRequest, call: Call, generations: Generations, let_in: AdmittedInput | None = None
 ) -> GenerateResponse:
-    """Answer one input; `admitted` is its batch's."""
-    return response_of(await answer_in_one_chunk(request, call, generations, admitted))
+    """Answer one input, which may have been `let_in` with its batch."""
+    return response_of(await answer_in_one_chunk(request, call, generations, let_in))
 
 
 async def answer_in_one_chunk(
-    request: GenerateRequest, call: Call, generations: Generations, admitted: Admitted | None = None
+    request: GenerateRequest, call: Call, generations: Generations, let_in: AdmittedInput | None = None
 ) -> GenerateChunk:
-    """Answer one input with a single chunk."""
+    """The same with a single chunk."""
     reader = StreamReader()
-    async with generations.open(request, call, reader, streamed=False, admitted=admitted):
+    async with generations.open(request, call, reader, streamed=False, let_in=let_in):
         chunk = await reader.whole()
     return chunk or GenerateChunk()
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from functools import partial
 from typing import NamedTuple
 
 from penstock.v1.generation_pb2 import GenerateRequest
@@ -24,13 +25,20 @@ from penstock_service.stream_reader import ends_where_interrupted
 from penstock_service.telemetry import Telemetry
 
 
+class AdmittedInput(NamedTuple):
+    """An input of a batch that was let in."""
+
+    request: GenerateRequest
+    admitted: Admitted  # with all of its batch
+    tokens: int  # of its prompt, about, which wait until it has a place
+
+
 class OpenBatch(NamedTuple):
     """A batch that was let in: what answers all of its inputs, and these."""
 
     model: Model
     adapter: LoadedAdapter | None
-    admitted: Admitted
-    inputs: Sequence[GenerateRequest]
+    inputs: Sequence[AdmittedInput]
 
 
 class Generations:
@@ -55,9 +63,12 @@ class Generations:
 
     @asynccontextmanager
     async def open(
-        self, request: GenerateRequest, call: Call, reader: Reader, streamed: bool, admitted: Admitted | None = None
+        self, request: GenerateRequest, call: Call, reader: Reader, streamed: bool, let_in: AdmittedInput | None = None
     ) -> AsyncIterator[Generation]:
-        """A generation in the engine. The block reads it to its end; what it failed with is raised after that."""
+        """A generation in the engine. The block reads it to its end; what it failed with is raised after that.
+
+        An input of a batch was `let_in` with it.
+        """
         call.request = request
         with self._lifecycle.call() as engine, self._adapters.using(request.model, engine.model) as adapter:
             if request.WhichOneof("input") == "batch":
@@ -65,20 +76,15 @@ class Generations:
                     [Violation("batch", "is for Generate; streams and sessions take one input a call")]
                 )
             model = engine.model
-            with self._waits_no_longer_if_wrong(request, model, admitted):
-                tokens = await off_loop_if_long(
-                    request,
-                    lambda: self._checked(request, model, unary=not streamed),
-                    input_of_batch=admitted is not None,
-                )
+            tokens = await self._checked(request, model, not streamed, let_in)
             key, version = (adapter.key, adapter.version) if adapter is not None else (None, None)
             call.model, call.engine, call.request_id = key or model.name, model.engine, request.request_id
             with (
-                self._let_in(request, call, engine, tokens, admitted) as its_own,
+                self._let_in(request, call, engine, tokens, let_in) as admitted,
                 self._telemetry.generation(call) as trace_headers,
             ):
                 job = Job(call.id, request, call.received, streamed, trace_headers, key, version)
-                place = self._door.place(its_own, call, request, tokens, alone=admitted is None)
+                place = self._door.place(admitted, call, request, tokens, alone=let_in is None)
                 generation = Generation(job, engine, reader, self._most_held_bytes, place)
                 async with self._running(generation, call, engine, reader):
                     yield generation
@@ -98,33 +104,31 @@ class Generations:
             sequences = len(inputs) * (request.num_sequences or 1)
             prompts = await off_loop_if_long(request, lambda: [self._tokens(one, model) for one in inputs])
             with self._door.admitted(call, engine, sequences, prompts, request.priority) as admitted:
-                yield OpenBatch(model, adapter, admitted, inputs)
+                let_in = (AdmittedInput(one, admitted, tokens) for one, tokens in zip(inputs, prompts, strict=True))
+                yield OpenBatch(model, adapter, list(let_in))
 
-    def _checked(self, request: GenerateRequest, model: Model, unary: bool) -> int:
+    async def _checked(self, request: GenerateRequest, model: Model, unary: bool, let_in: AdmittedInput | None) -> int:
         """About how many tokens the prompt has, once all is right. Raises InvalidRequest and FeatureOff."""
-        check_with_features(request, model, unary)
-        return self._tokens(request, model)
+        check = partial(check_with_features, request, model, unary)
+        if let_in is not None:
+            with _waits_no_longer_if_wrong(let_in):
+                await off_loop_if_long(request, check, input_of_batch=True)
+            return let_in.tokens
+
+        def look() -> int:
+            check()
+            return self._tokens(request, model)
+
+        return await off_loop_if_long(request, look)
 
     def _tokens(self, request: GenerateRequest, model: Model) -> int:
         return self._door.prompts.tokens(request, model.context_length)
 
-    @contextmanager
-    def _waits_no_longer_if_wrong(
-        self, request: GenerateRequest, model: Model, admitted: Admitted | None
-    ) -> Iterator[None]:
-        """An input of a batch was let in with its tokens before it was looked at; a wrong one will have no place."""
-        try:
-            yield
-        except ServiceError:
-            if admitted is not None:
-                admitted.begun(self._tokens(request, model))
-            raise
-
     def _let_in(
-        self, request: GenerateRequest, call: Call, engine: Engine, tokens: int, admitted: Admitted | None
+        self, request: GenerateRequest, call: Call, engine: Engine, tokens: int, let_in: AdmittedInput | None
     ) -> AbstractContextManager[Admitted]:
-        if admitted is not None:  # with its batch
-            return nullcontext(admitted)
+        if let_in is not None:
+            return nullcontext(let_in.admitted)
         return self._door.admitted(call, engine, request.num_sequences or 1, [tokens], request.priority)
 
     @asynccontextmanager
@@ -143,3 +147,13 @@ class Generations:
                 generation.close()
                 call.ended(generation)
                 self._door.ended(call, generation)
+
+
+@contextmanager
+def _waits_no_longer_if_wrong(let_in: AdmittedInput) -> Iterator[None]:
+    """An input of a batch was let in with its tokens before it was looked at; a wrong one will have no place."""
+    try:
+        yield
+    except ServiceError:
+        let_in.admitted.begun(let_in.tokens)
+        raise
