@@ -114,10 +114,11 @@ class Generation:
         self._preparing = preparing = asyncio.timeout(None)
         try:
             async with preparing:
-                if not self.place.take():
+                job = await self._engine.prepare(self.job)
+                if not self.ended and not self.place.take():
                     await self.place.turn()
                 if not self.ended:
-                    await self._engine.submit(self.job, self)
+                    await self._engine.submit(job, self)
         except TimeoutError:
             if not preparing.expired():
                 raise

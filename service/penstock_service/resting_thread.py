@@ -23,34 +23,51 @@ class RestingThread:
 
     async def run(self, tenant: str, cost: float, work: Callable[[], T]) -> T:
         """What `work` returns or raises. Turns are fair by their costs, in any unit."""
-        returned: T = await asyncio.wrap_future(self._turn(tenant, cost, work))
-        return returned
-
-    def _turn(self, tenant: str, cost: float, work: Callable[[], Any]) -> "Future[Any]":
         turn = _Turn(tenant, cost, work)
         with self._lock:
             self._waiting.add(turn)
         self._pool.submit(self._take_turn)
-        return turn.returned
+        try:
+            returned: T = await asyncio.wrap_future(turn.returned)
+            return returned
+        except asyncio.CancelledError:
+            self._leave(turn)
+            raise
+        finally:
+            del turn  # it keeps its error, whose traceback keeps what is here
+
+    def _leave(self, turn: "_Turn") -> None:
+        with self._lock:
+            if turn.waits:
+                turn.waits = False
+                self._waiting.remove(turn)
 
     def _take_turn(self) -> None:
         time.sleep(max(self._rests_until - time.monotonic(), 0.0))
         began = time.monotonic()
-        self._next().take()
+        turn = self._next()
+        if turn is not None:
+            turn.take()
+        del turn  # as above
         now = time.monotonic()
         self._rests_until = now + (now - began)
 
-    def _next(self) -> "_Turn":
+    def _next(self) -> "_Turn | None":
         with self._lock:
-            return self._waiting.pop()
+            if not self._waiting:  # whose turn it was has left
+                return None
+            turn = self._waiting.pop()
+            turn.waits = False
+            return turn
 
 
 class _Turn(Waiter):
-    __slots__ = ("returned", "work")
+    __slots__ = ("returned", "waits", "work")
 
     def __init__(self, tenant: str, cost: float, work: Callable[[], Any]) -> None:
         super().__init__(tenant, sequences=1, cost=cost)
         self.work = work
+        self.waits = True
         self.returned: Future[Any] = Future()
 
     def take(self) -> None:

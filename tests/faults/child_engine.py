@@ -92,6 +92,10 @@ class ChildEngine:
         run = self._runs.get(job_id)
         return 0 if run is None else run.tokens
 
+    async def prepare(self, job: Job) -> Job:
+        """See Engine.prepare."""
+        return job
+
     async def submit(self, job: Job, receiver: Receiver) -> None:
         """See Engine.submit."""
         run = _Run(job, receiver, prompt_tokens(job.request))

@@ -114,18 +114,19 @@ async def test_an_input_of_a_batch_is_looked_at_there_long_before(
 async def test_a_tenant_with_too_many_there_is_refused_and_another_is_not(
     open_service: OpenService, held_look: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(long_conversations, "MOST_OF_TENANT", 1000)
+    size = long_conversations._size(conversation(900))
+    monkeypatch.setattr(long_conversations, "MOST_OF_TENANT", size + 100)
     running = await open_service(
         simulated={"context_length": 1 << 16}, api_keys=[f"{name}:{sha256(name)}" for name in ("one", "other")]
     )
     first = asyncio.create_task(_answered(running, conversation(900), "one"))
-    await eventually(lambda: long_conversations._of_tenants["one"] == 900, "the first is looked at")
+    await eventually(lambda: long_conversations._of_tenants["one"] == size, "the first is looked at")
 
     failure = await failure_of(running.generation.Generate(conversation(200), metadata=by("one")))
     asked = pb.EstimateRequest(request=conversation(200))
     estimate = await running.generation.Estimate(asked, metadata=by("one"))
     others = asyncio.create_task(_answered(running, conversation(900), "other"))
-    await eventually(lambda: long_conversations._of_tenants["other"] == 900, "the other's waits")
+    await eventually(lambda: long_conversations._of_tenants["other"] == size, "the other's waits")
 
     assert (failure.code, failure.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
     assert failure_in(estimate.refusal).reason == "OVERLOADED"

@@ -1,5 +1,6 @@
 """Tokens, texts and estimates are those of the model's own tokenizer and of what Generate then does."""
 
+import asyncio
 import threading
 from importlib.resources import files
 from typing import Any
@@ -8,8 +9,10 @@ import grpc
 import pytest
 
 from penstock.v1 import generation_pb2 as pb
+from penstock_service import long_conversations
 from penstock_service.engine.vllm import conversations, prompts
-from tests.conftest import Running
+from penstock_service.engine_places import places_in
+from tests.conftest import Running, eventually
 from tests.rpc.error_details import failure_of
 
 pytestmark = [pytest.mark.real_vllm, pytest.mark.timeout(600)]
@@ -115,6 +118,39 @@ async def test_a_long_conversation_is_told_so_too_and_never_looked_at_on_the_eve
     assert reply.text == expected
     assert list(reply.token_ids) == tokenizer(expected, add_special_tokens=False)["input_ids"]
     assert threads == {"long conversations_0"}
+
+
+async def test_long_conversations_take_no_places_from_others_while_they_are_put_into_their_template(
+    real: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checks_go_on, began, go_on = threading.Event(), threading.Event(), threading.Event()
+
+    def held(*arguments: Any) -> list[dict[str, Any]]:
+        if threading.current_thread().name.startswith("long conversations"):
+            began.set()
+            go_on.wait(60)
+        return conversations.chat_messages(*arguments)
+
+    monkeypatch.setattr(prompts, "chat_messages", held)
+    thread = long_conversations._thread
+    holding = asyncio.create_task(thread.run("", 1, lambda: checks_go_on.wait(60)))
+    one_token: dict[str, Any] = {"stopping": {"max_tokens": 1}}
+    long = pb.GenerateRequest(conversation=said(*["a"] * 195), **one_token)
+    try:
+        calls = [real.generation.Generate(long) for _ in range(places_in(real.engine.model))]
+        await eventually(lambda: thread._waiting.sequences == len(calls), "all of them wait to be checked")
+        checks_go_on.set()
+        await eventually(lambda: began.is_set() and thread._waiting.sequences == len(calls) - 1, "one is looked at")
+
+        short = await real.generation.Generate(pb.GenerateRequest(prompt="Hello", **one_token))
+
+        assert short.usage.completion_tokens == 1
+        assert not any(call.done() for call in calls)
+    finally:
+        checks_go_on.set()
+        go_on.set()
+    await holding
+    assert [(await call).usage.completion_tokens for call in calls] == [1] * len(calls)
 
 
 SPECIAL = "ünder <|end|> the <|user|> hill"

@@ -26,6 +26,9 @@ class RecordingEngine:
         self.held: set[str] = set()
         self.aborts = 0
 
+    async def prepare(self, job: Job) -> Job:
+        return job
+
     async def submit(self, job: Job, receiver: Receiver) -> None:
         self.held.add(job.id)
 

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import threading
 import weakref
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -69,18 +70,46 @@ async def test_tenants_take_turns_by_what_their_work_costs() -> None:
     assert order == ["much", "little", "little", "little", "little", "much", "much", "much"]
 
 
-async def test_what_nobody_waits_for_any_more_is_not_done() -> None:
-    thread, go_on, done = RestingThread("test"), threading.Event(), list[str]()
+async def test_who_leaves_is_forgotten_at_once_and_costs_the_own_tenant_no_turn() -> None:
+    thread, go_on, order = RestingThread("test"), threading.Event(), list[str]()
     running = asyncio.create_task(thread.run("", 1, lambda: go_on.wait(60)))
-    left = asyncio.create_task(thread.run("", 1, lambda: done.append("left")))
-    stayed = asyncio.create_task(thread.run("", 1, lambda: done.append("stayed")))
     await asyncio.sleep(0)
 
-    left.cancel()
-    go_on.set()
-    await asyncio.gather(running, stayed)
+    def work(tenant: str, name: str) -> "asyncio.Task[None]":
+        return asyncio.create_task(thread.run(tenant, 10, partial(order.append, name)))
 
-    assert done == ["stayed"]
+    leaving = [work("one", "left") for _ in range(100)]
+    staying = [work("one", "one"), work("other", "other"), work("other", "other")]
+    await asyncio.sleep(0)
+    for task in leaving:
+        task.cancel()
+    await asyncio.wait(leaving)
+    assert thread._waiting.sequences == len(staying)
+
+    go_on.set()
+    await asyncio.gather(running, *staying)
+
+    assert order == ["one", "other", "other"]
+    assert await thread.run("one", 1, lambda: "and goes on") == "and goes on"
+
+
+async def test_who_leaves_in_the_own_turn_leaves_it_to_its_end() -> None:
+    thread, began, go_on = RestingThread("test"), threading.Event(), threading.Event()
+
+    def work() -> None:
+        began.set()
+        go_on.wait(60)
+
+    leaving = asyncio.create_task(thread.run("", 1, work))
+    await asyncio.to_thread(began.wait, 60)
+    next_one = asyncio.create_task(thread.run("", 1, lambda: "next"))
+
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    go_on.set()
+
+    assert await next_one == "next"
 
 
 async def test_an_error_keeps_nothing_of_the_work_alive() -> None:

@@ -7,7 +7,7 @@ wakes for one, and what a step brings to all jobs is there before any reader run
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from penstock.v1.generation_pb2 import (
     AdapterVersion,
@@ -35,6 +35,7 @@ class Job:
     trace_headers: Mapping[str, str] = field(default_factory=dict)
     adapter: str | None = None  # NAME@VERSION of a loaded one
     adapter_version: AdapterVersion | None = None  # the same, as replies tell it
+    prompt: Any = None  # of a prepared one, in the engine's terms
 
 
 class Ending(NamedTuple):
@@ -148,6 +149,12 @@ class Engine(Protocol):
 
     def completion_tokens(self, job_id: str) -> int:
         """Tokens that a job has so far, over all its sequences; 0 for a job that is not here."""
+
+    async def prepare(self, job: Job) -> Job:
+        """The job to submit, with what takes long and needs no place done: the prompt of a long conversation made.
+
+        Raises InvalidRequest as `submit` does.
+        """
 
     async def submit(self, job: Job, receiver: Receiver) -> None:
         """Hand over a job; its output goes to `receiver`, perhaps before this returns.

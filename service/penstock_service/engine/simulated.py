@@ -81,6 +81,10 @@ class SimulatedEngine:
         run = self._runs.get(job_id)
         return 0 if run is None else run.sequence.tokens
 
+    async def prepare(self, job: Job) -> Job:
+        """See Engine.prepare."""
+        return job
+
     async def submit(self, job: Job, receiver: Receiver) -> None:
         """See Engine.submit."""
         sequence = SimulatedSequence(job.request, self._timing.context_length, self._known(job.adapter))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -41,6 +42,7 @@ from penstock_service.engine.vllm.tokenization import Tokenization
 from penstock_service.engine.vllm.weights import tell_digest
 from penstock_service.errors import FeatureOff, InvalidRequest, ServiceError, Violation
 from penstock_service.limits import ModelLimits, check_prompt_length, check_prompt_logprobs
+from penstock_service.long_conversations import is_long
 from penstock_service.settings import Settings
 
 Loggers = list[StatLoggerFactory]
@@ -137,11 +139,19 @@ class VllmEngine:
         several = self._several.get(job_id)
         return self._requests.completion_tokens(job_id) if several is None else several.tokens
 
+    async def prepare(self, job: Job) -> Job:
+        """See Engine.prepare."""
+        if not is_long(job.request):
+            return job
+        field = job.request.WhichOneof("input") or "input"
+        with translated(field, self._llm):
+            return replace(job, prompt=await self._rendered(job.request, field))
+
     async def submit(self, job: Job, receiver: Receiver) -> None:
         """See Engine.submit."""
         field = job.request.WhichOneof("input") or "input"
         try:
-            prompt = await self._rendered(job.request, field)
+            prompt = job.prompt or await self._rendered(job.request, field)
             parsed = self._parsers.of(job.request)
             field = "sampling"  # what vLLM can still refuse
             await self._hand_over(job, self._prepared(job, prompt), parsed, receiver)

@@ -21,7 +21,7 @@ from penstock_service.engine.vllm.conversations import chat_messages, template_a
 from penstock_service.engine.vllm.media import Media, refusing_media
 from penstock_service.engine.vllm.placeholders import placeholders
 from penstock_service.engine.vllm.special_tokens import Hidden, SpecialTokens
-from penstock_service.long_conversations import is_long, off_loop_if_long
+from penstock_service.long_conversations import is_long, off_loop
 from penstock_service.media_limits import media_parts
 from penstock_service.tenant import caller
 
@@ -42,6 +42,7 @@ class Prompts:
         self._model_config = llm.model_config
         self._special = SpecialTokens(llm.renderer.get_tokenizer(), placeholders(llm.model_config))
         self._media = Media.of(media_hosts)
+        self._takes_media = llm.renderer.mm_processor is not None
         # The service's own check answers for the length, with the contract's reason.
         self._for_prompts = dataclasses.replace(llm.renderer.default_cmpl_tok_params, max_total_tokens=None)
         self._for_chat = dataclasses.replace(
@@ -54,7 +55,7 @@ class Prompts:
         """vLLM's EngineInput for the request's input."""
         if request.WhichOneof("input") == "token_ids":
             found = self._rendered(list(request.token_ids.ids), request.prompt_options)
-        elif await off_loop_if_long(request, partial(_has_media, request)):
+        elif await self._has_media(request):
             found = await self._with_media(request)  # too large to keep
         else:
             key = (caller.get().name, _key(request))  # how long it takes tells nothing of other tenants
@@ -75,6 +76,12 @@ class Prompts:
         rendered, hidden = await self._template(request, keep=False)
         return hidden.shown(rendered)
 
+    async def _has_media(self, request: GenerateRequest) -> bool:
+        if not self._takes_media:  # and has refused them
+            return False
+        look = partial(_any_media, request)
+        return await off_loop(request, look) if is_long(request) else look()
+
     async def _tokenized(self, request: GenerateRequest) -> Any:
         if request.WhichOneof("input") == "conversation":
             return await self._tokenized_conversation(request)
@@ -90,7 +97,7 @@ class Prompts:
 
     async def _tokenized_conversation(self, request: GenerateRequest) -> Any:
         if is_long(request):
-            return await off_loop_if_long(request, partial(self._tokenized_at_once, request))
+            return await off_loop(request, partial(self._tokenized_at_once, request))
         messages, hidden = self._messages(request, request.prompt_options.parse_special_tokens)
         if hidden:
             rendered = _text(await self._renderer.render_messages_async(messages, _as_text(request)))
@@ -99,7 +106,10 @@ class Prompts:
         return prompt
 
     def _tokenized_at_once(self, request: GenerateRequest) -> Any:
-        """The same for a thread: vLLM's renderer looks at each message on the event loop otherwise."""
+        """The same for a thread: vLLM's renderer looks at each message on the event loop otherwise.
+
+        VLLM_CHAT_TEMPLATE_RENDER_TIMEOUT does not hold here: a template that never ends holds up all that are long.
+        """
         messages, hidden = self._messages(request, request.prompt_options.parse_special_tokens)
         if hidden:
             rendered = _text(self._renderer.render_messages(messages, _as_text(request)))
@@ -122,7 +132,7 @@ class Prompts:
     async def _template(self, request: GenerateRequest, keep: bool) -> tuple[str, Hidden]:
         """What the chat template makes of the conversation, and what is hidden in it; `keep` leaves all as it is."""
         if is_long(request):
-            return await off_loop_if_long(request, partial(self._template_at_once, request, keep))
+            return await off_loop(request, partial(self._template_at_once, request, keep))
         messages, hidden = self._messages(request, keep)
         return _text(await self._renderer.render_messages_async(messages, _as_text(request))), hidden
 
@@ -169,7 +179,7 @@ class _Cache:
             self._tokens -= len(oldest["prompt_token_ids"])
 
 
-def _has_media(request: GenerateRequest) -> bool:
+def _any_media(request: GenerateRequest) -> bool:
     return any(media_parts(request.conversation))
 
 
