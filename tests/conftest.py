@@ -1,5 +1,8 @@
 """Fixtures for the whole suite: services in this process over loopback, on free ports."""
 
+import penstock_service  # noqa: F401 - before gRPC, to which it tells something
+
+# isort: split
 import asyncio
 import os
 import signal

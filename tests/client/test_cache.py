@@ -410,7 +410,7 @@ class TestIdenticalCallsAtTheSameTime:
     async def test_the_others_go_on_without_the_first_when_its_time_is_over(
         self, caching: Caller, server: ScriptedServer
     ) -> None:
-        leader = start(caching, timeout=0.5)
+        leader = start(caching, timeout=2)
         await seen(server.blocked)
         others = [start(caching) for _ in range(2)]
         await waiting(caching, 3)

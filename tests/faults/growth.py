@@ -1,9 +1,10 @@
 """What each operation leaves in the server's process, by repeating it.
 
-python -m tests.faults.growth --times 2000
+python -m tests.faults.growth [--times 2000] [--only expire] [--bare]
 
 Each operation is repeated in rounds; the first one warms up. The memory of the process after each of the others gives a
-slope by operation, with its 95 % interval. Descriptors and threads are compared once all is closed.
+slope by operation, with its 95 % interval. Descriptors and threads are compared once all is closed. A bare grpc.aio
+server, of which some can be asked as well, tells what gRPC itself leaves.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from tests.faults.process_sample import ProcessSample
 from tests.faults.server_under_load import ServerUnderLoad, server_under_load
 from tests.faults.small_window import SMALL_WINDOW
 from tests.faults.trend import Trend, trend
+from tests.rpc.server_process import SIMULATED
 
 ROUNDS = 8
 AT_ONCE = 8
@@ -89,6 +91,8 @@ class Caller:
 
 OPERATIONS = ("connect", "call", "stream", "session", "cancel", "expire", "mistake", "refuse", "unread")
 ARGUMENTS = {"refuse": ONE_AT_A_TIME, "unread": SOON_TOO_SLOW}
+BARE = ("-m", "tests.faults.bare_server")
+OPERATIONS_OF_BARE = ("cancel", "expire")
 
 
 @dataclass(frozen=True)
@@ -117,9 +121,10 @@ class Growth:
         )
 
 
-async def growth(operation: str, times: int) -> Growth:
+async def growth(operation: str, times: int, bare: bool = False) -> Growth:
     """On a server of its own."""
-    async with server_under_load(*ARGUMENTS.get(operation, PACE)) as server:
+    program = BARE if bare else ("-m", "penstock_service", *SIMULATED, *ARGUMENTS.get(operation, PACE))
+    async with server_under_load(program=program) as server:
         async with grpc.aio.insecure_channel(server.address) as channel, _beside(channel, operation):
             caller = Caller(server.address, channel)
             samples = [await _after(getattr(caller, operation), times // ROUNDS, server) for _ in range(ROUNDS + 1)]
@@ -178,9 +183,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--times", type=int, default=2000)
     parser.add_argument("--only", choices=OPERATIONS)
+    parser.add_argument("--bare", action="store_true", help="beside a bare grpc.aio server, as far as it can be asked")
     given = parser.parse_args()
     for operation in [given.only] if given.only else OPERATIONS:
         print(uvloop.run(growth(operation, given.times)), flush=True)
+        if given.bare and operation in OPERATIONS_OF_BARE:
+            print("    bare:", uvloop.run(growth(operation, given.times, bare=True)), flush=True)
 
 
 if __name__ == "__main__":
