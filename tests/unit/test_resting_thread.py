@@ -74,6 +74,7 @@ async def test_who_leaves_is_forgotten_at_once_and_costs_the_own_tenant_no_turn(
     thread, go_on, order = RestingThread("test"), threading.Event(), list[str]()
     running = asyncio.create_task(thread.run("", 1, lambda: go_on.wait(60)))
     await asyncio.sleep(0)
+    await eventually(lambda: not thread._waiting, "it has its turn")
 
     def work(tenant: str, name: str) -> "asyncio.Task[None]":
         return asyncio.create_task(thread.run(tenant, 10, partial(order.append, name)))
